@@ -1,0 +1,173 @@
+"""The raw archive of a shard: native-grid densities and their structures, lossless, in one HDF5 file.
+
+Layout of ``raw/<shard>.h5``, one group a material, named by its id:
+
+========================  =================  =======  =====================================================
+dataset                   shape              dtype    meaning
+========================  =================  =======  =====================================================
+``total``                 (na, nb, nc)       float64  valence electron density [e/A^3]
+``spin``                  (na, nb, nc)       float64  up minus down [e/A^3], in spin-polarised files
+``spin_x|spin_y|spin_z``  (na, nb, nc)       float64  magnetisation density [mu_B/A^3], in non-collinear ones
+``lattice``               (3, 3)             float64  lattice vectors as rows [A]
+``frac_coords``           (n, 3)             float64  fractional coordinates of the sites
+``numbers``               (n,)               int64    atomic numbers of the sites
+========================  =================  =======  =====================================================
+
+Group attributes: whatever the writer passes, e.g. ``electrons`` (float), ``source`` and ``key`` (text).
+Grid axes run along a, b, c; the end point is not repeated. Densities are compressed with shuffle and gzip level 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Structure
+
+from rhoflow.materials.digests import atomic
+from rhoflow.materials.ids import check_id
+
+_STRUCTURE = ("lattice", "frac_coords", "numbers")
+_CHUNK_BYTES = 2**20  # a chunk is a slab of whole planes of about this size: written and read front to back
+
+
+class ArchiveWriter:
+    """Context manager that writes an archive; the file appears at `path` only when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.h5`` file to write; an older one is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        part = self._stack.enter_context(atomic(self._path))
+        self._file = self._stack.enter_context(h5py.File(part, "w"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(
+        self,
+        material_id: str,
+        structure: Structure,
+        fields: Mapping[str, NDArray[np.float64]],
+        **attrs: str | float,
+    ) -> None:
+        """Write one material.
+
+        Parameters
+        ----------
+        structure : Structure
+            Ordered crystal; only lattice, species and fractional coordinates are kept.
+        fields : mapping of str to (na, nb, nc) float64 array
+            Densities [e/A^3] by name, e.g. ``total`` and ``spin``.
+        **attrs
+            Facts to keep beside the arrays, e.g. ``electrons=8.0``.
+        """
+        group = self._file.create_group(check_id(material_id))
+        for name, value in structure_arrays(structure).items():
+            group.create_dataset(name, data=value)
+        for name, rho in fields.items():
+            assert name not in _STRUCTURE, name
+            assert rho.dtype == np.float64, (name, rho.dtype)
+            planes = max(1, min(rho.shape[0], _CHUNK_BYTES // rho[0].nbytes))
+            chunks = (planes, *rho.shape[1:])
+            group.create_dataset(name, data=rho, chunks=chunks, shuffle=True, compression="gzip", compression_opts=1)
+        group.attrs.update(attrs)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One material of an archive.
+
+    Attributes
+    ----------
+    material_id : str
+        The id.
+    structure : Structure
+        The crystal as its density file describes it: same cell, same origin, same order of sites.
+    fields : mapping of str to (na, nb, nc) float64 array
+        Densities [e/A^3]. Each look-up reads its array from the file: only what is asked for takes time and memory.
+    attrs : dict
+        What the writer stored beside the arrays (``electrons``, ``source``, ``key``).
+    """
+
+    material_id: str
+    structure: Structure
+    fields: Mapping[str, NDArray[np.float64]]
+    attrs: dict[str, Any]
+
+
+class _Fields(Mapping[str, NDArray[np.float64]]):
+    """The densities of one material, read at each look-up; holds no open file."""
+
+    def __init__(self, path: Path, material_id: str, names: tuple[str, ...]) -> None:
+        self._path, self._id, self._names = path, material_id, names
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        if name not in self._names:
+            raise KeyError(name)
+        with h5py.File(self._path, "r") as file:
+            rho: NDArray[np.float64] = file[self._id][name][...]
+        return rho
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def read_archive(path: Path) -> Iterator[Record]:
+    """Yield the materials of an archive in the order of their ids.
+
+    Densities stay in the file until they are looked up, and the records stay valid after the iteration.
+    """
+    for material_id in read_ids(path):
+        yield read_record(path, material_id)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids of the materials of an archive, sorted."""
+    with h5py.File(path, "r") as file:
+        return sorted(file)
+
+
+def read_record(path: Path, material_id: str) -> Record:
+    """Read one material of an archive; KeyError if it is not there."""
+    with h5py.File(path, "r") as file:
+        group = file[material_id]
+        lattice, frac_coords, numbers = (group[name][...] for name in _STRUCTURE)
+        attrs = {name: _plain(value) for name, value in group.attrs.items()}
+        names = tuple(sorted(set(group) - set(_STRUCTURE)))
+    structure = Structure(lattice, [int(number) for number in numbers], frac_coords)
+    return Record(material_id, structure, _Fields(path, material_id, names), attrs)
+
+
+def structure_arrays(structure: Structure) -> dict[str, NDArray[Any]]:
+    """Lattice (3, 3) [A], frac_coords (n, 3) and numbers (n,) of a structure, as the archive stores them."""
+    return {
+        "lattice": np.asarray(structure.lattice.matrix, dtype=np.float64),
+        "frac_coords": np.asarray(structure.frac_coords, dtype=np.float64).reshape(-1, 3),
+        "numbers": np.asarray(structure.atomic_numbers, dtype=np.int64),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Python value of an HDF5 attribute."""
+    return value.item() if isinstance(value, np.generic) else value
