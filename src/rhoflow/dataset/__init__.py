@@ -1,0 +1,1 @@
+"""From shards to what a training sees: clean, targets, splits, leakage check, views."""

@@ -1,0 +1,1 @@
+"""Volumetric maths: reading, regridding, lattice planes, slices, image scaling."""

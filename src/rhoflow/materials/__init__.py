@@ -1,0 +1,1 @@
+"""Material ids, properties with units, digests, rejections and the HDF5 raw archive."""

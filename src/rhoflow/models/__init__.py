@@ -1,0 +1,1 @@
+"""Backbones, readouts and the image, text and fusion networks."""

@@ -1,0 +1,1 @@
+"""Statistics, tables, figures, provenance and the report."""
