@@ -32,7 +32,7 @@ class DirectorySource(Section):
     kind: Literal["directory"] = Field("directory", description="where the materials come from")
     path: Path = Field(
         Path("resources/demo"),
-        description="folder with one sub-folder a material, named by its id, holding CHGCAR or CHG (plain, .gz, .xz, .bz2)",
+        description="one sub-folder a material, named by its id, with a CHGCAR or CHG in it (plain, .gz, .xz, .bz2)",
     )
     properties: Path = Field(
         Path("properties.csv"),

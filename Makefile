@@ -1,0 +1,54 @@
+# rhoflow: `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+TORCH ?= auto
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+RUNTIME := .venv/.runtime-$(TORCH)
+TESTENV := .venv/.test-$(TORCH)
+# What runs from here runs with what is installed here, and offline.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_OFFLINE := 1
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help demo test test-full bench lint config lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo "  TORCH=cpu|cuda chooses the torch build where both can be had; CORES=n limits the cores."
+
+demo: $(RUNTIME)  ## run the default study: real densities to a table of results (about 10 minutes on 2 cores)
+	@snakemake --profile profiles/default --cores $(CORES)
+	@rhoflow results demo
+
+test: $(TESTENV) lint  ## lint, types and the test suite (at most 15 minutes on 2 cores)
+	@python -m pytest
+
+test-full: $(TESTENV) lint  ## everything, with the slow tests (an hour or more)
+	@python -m pytest -m 'slow or not slow' --timeout 7200
+
+bench: $(TESTENV)  ## speed and memory against today's references; writes results/bench.json
+	@python benchmarks/run.py
+
+lint: $(TESTENV)  ## format, lint, types, workflow lint
+	@ruff format --check . && ruff check .
+	@mypy
+	@snakefmt --check Snakefile rules
+	@snakemake --lint --quiet all
+
+config: $(TESTENV)  ## remake config.yaml, docs/config.md and docs/config.schema.json from the Study model
+	@python -m rhoflow.config_docs
+
+lock: ## remake the hashed locks (needs uv)
+	@bash envs/lock.sh
+
+clean:  ## remove results, logs and scratch (not .venv)
+	rm -rf results logs scratch .snakemake
+
+$(RUNTIME): envs/lock.txt envs/install.sh pyproject.toml
+	@PYTHON=$(PYTHON) bash envs/install.sh envs/lock.txt $(TORCH)
+	@touch $@
+
+$(TESTENV): envs/lock-test.txt envs/install.sh pyproject.toml
+	@PYTHON=$(PYTHON) bash envs/install.sh envs/lock-test.txt $(TORCH)
+	@touch $@ $(RUNTIME)
