@@ -1,0 +1,28 @@
+# rhoflow: from DFT charge densities to a table of results.
+#   snakemake --profile profiles/default                                     the default study (config.yaml)
+#   snakemake --profile profiles/default --configfile studies/dft-full.yaml  another study
+# Preview what a change costs:  snakemake --profile profiles/default --until plan, then -n
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/dataset.smk"
+include: "rules/train.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{ROOT}/report.html",
+        f"{ROOT}/provenance/provenance.json",
+        # Named here too, so that a deleted store or digest is noticed and remade.
+        expand(f"{ROOT}/{{store}}{{suffix}}", store=shard_stores(), suffix=SIDECARS),

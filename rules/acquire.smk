@@ -1,0 +1,79 @@
+# Which materials, in which shards; their densities on the native grid.
+
+
+rule catalog:
+    output:
+        table=f"{ROOT}/catalog/materials.parquet",
+        rejected=f"{ROOT}/catalog/rejected.json",
+    log:
+        f"{LOGS}/catalog.log",
+    benchmark:
+        f"{LOGS}/benchmark/catalog.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        options=options("source"),
+        shards=STUDY.shards,
+        # Names, sizes and dates of the source's files: a change makes the catalogue look again.
+        fingerprint=FINGERPRINT,
+        code=source_digest("sources", "properties.py", "materials/ids.py"),
+    message:
+        "Catalogue the materials of {STUDY.source.path}"
+    shell:
+        "python {SCRIPTS}/catalog.py --options {params.options:q} --shards {params.shards}"
+        " --cache {SCRATCH}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
+
+
+# A checkpoint: what follows compares the manifests' content, so only shards that changed rerun.
+checkpoint plan:
+    input:
+        rules.catalog.output.table,
+    output:
+        expand(f"{ROOT}/plan/{{shard}}.json", shard=SHARDS),
+    log:
+        f"{LOGS}/plan.log",
+    benchmark:
+        f"{LOGS}/benchmark/plan.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        folder=f"{ROOT}/plan",
+        shards=STUDY.shards,
+        code=source_digest("sources/plan.py"),
+    message:
+        "Plan {STUDY.shards} shards"
+    shell:
+        "python {SCRIPTS}/plan.py --catalog {input} --folder {params.folder} --shards {params.shards} > {log} 2>&1"
+
+
+rule ingest:
+    input:
+        plan=manifest,
+    output:
+        store=f"{ROOT}/raw/{{shard}}.h5",
+        digest=f"{ROOT}/raw/{{shard}}.h5.digest.json",
+        summary=f"{ROOT}/raw/{{shard}}.h5.summary.json",
+    log:
+        f"{LOGS}/ingest/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/ingest.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=source_digest("density/read.py", "density/ingest.py", "materials"),
+    message:
+        "Read the densities of shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/ingest.py --plan {input.plan} --store {output.store} > {log} 2>&1"

@@ -1,0 +1,154 @@
+# The validated study and the few helpers that the rules share. Nothing here touches data.
+import json
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from rhoflow.config import load_study
+from rhoflow.errors import StudyError
+from rhoflow.source_digest import source_digest
+from rhoflow.sources.catalog import source_fingerprint
+from rhoflow.training.baselines import BASELINE_LEVELS
+
+try:
+    STUDY = load_study(config)
+    FINGERPRINT = source_fingerprint(STUDY.source)
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+ROOT = f"results/{STUDY.study}"
+LOGS = f"logs/{STUDY.study}"
+SCRATCH = f"scratch/{STUDY.study}"
+SCRIPTS = os.path.relpath(f"{workflow.basedir}/workflow/scripts")
+SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
+FOLDS = range(STUDY.splits.folds)
+# What a training sees, hence a view: images (none), density quantiles, or one text level.
+VIEWS = ["none", "density", *STUDY.levels]
+# Each shard store has its content hashes and its statistics and rejections beside it.
+SIDECARS = ["", ".digest.json", ".summary.json"]
+
+
+wildcard_constraints:
+    shard=r"\d{4}",
+    target="|".join(STUDY.targets),
+    level="|".join(STUDY.levels),
+    fold=r"\d+",
+    seed=r"\d+",
+
+
+def options(*sections):
+    """Sorted JSON of the study's sections a rule uses: it reruns when they change, and only then."""
+    chosen = {section: getattr(STUDY, section) for section in sections}
+    plain = {
+        section: (
+            value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        )
+        for section, value in chosen.items()
+    }
+    return json.dumps(plain, sort_keys=True)
+
+
+def shard_stores():
+    """Stores of all shards, relative to ROOT."""
+    patterns = [
+        "raw/{shard}.h5",
+        "grids/{shard}.zarr.zip",
+        "slices/{shard}.npz",
+        "text/{shard}.jsonl",
+    ]
+    return expand(patterns, shard=SHARDS)
+
+
+def manifest(wildcards):
+    """The shard's manifest, known once `plan` has run: Snakemake then compares its content, not its date."""
+    checkpoints.plan.get()
+    return f"{ROOT}/plan/{wildcards.shard}.json"
+
+
+def views(levels):
+    """Input function: the views of the wanted levels for the job's folds, known once `views` has run."""
+
+    def of_job(wildcards):
+        checkpoints.views.get()
+        folds = [wildcards.fold] if "fold" in wildcards.keys() else FOLDS
+        return expand(
+            f"{ROOT}/views/{wildcards.target}.{{level}}.{{fold}}.json",
+            level=[level.format(**wildcards) for level in levels],
+            fold=folds,
+        )
+
+    return of_job
+
+
+def run_folders(pattern):
+    """Folders of the runs of one job: all folds and seeds of a pack, or the one its wildcards name."""
+    if STUDY.training.pack == "run":
+        return [f"{ROOT}/runs/{pattern}/fold{{fold}}/seed{{seed}}"]
+    return [
+        f"{ROOT}/runs/{pattern}/fold{fold}/seed{seed}"
+        for fold in FOLDS
+        for seed in STUDY.seeds
+    ]
+
+
+def run_files(pattern, *names):
+    """Files in the folders of the runs of one job."""
+    return [f"{folder}/{name}" for folder in run_folders(pattern) for name in names]
+
+
+def job_runs(wildcards):
+    """The runs of a training job as `fold:seed` words."""
+    if STUDY.training.pack == "run":
+        return [f"{wildcards.fold}:{wildcards.seed}"]
+    return [f"{fold}:{seed}" for fold in FOLDS for seed in STUDY.seeds]
+
+
+def all_runs():
+    """Folders of all runs of the study, networks and baselines."""
+    network_levels = {"image": ["none"], "text": STUDY.levels, "fusion": STUDY.levels}
+    kinds = [
+        (model, level) for model in STUDY.models for level in network_levels[model]
+    ]
+    kinds += [(name, level) for name, level in baseline_kinds()]
+    return [
+        f"{ROOT}/runs/{model}/{target}/{level}/fold{fold}/seed{seed}"
+        for model, level in kinds
+        for target in STUDY.targets
+        for fold in FOLDS
+        for seed in STUDY.seeds
+    ]
+
+
+def baseline_kinds():
+    """(baseline, level) of all baselines; those on text have one row a text level."""
+    return [
+        (name, level)
+        for name, seen in BASELINE_LEVELS.items()
+        for level in (STUDY.levels if seen == "text" else [seen])
+    ]
+
+
+def baseline_files(*names):
+    """Files of all baselines of one target: they are cheap, and share one process."""
+    return [
+        f"{ROOT}/runs/{model}/{{target}}/{level}/fold{fold}/seed{seed}/{name}"
+        for model, level in baseline_kinds()
+        for fold in FOLDS
+        for seed in STUDY.seeds
+        for name in names
+    ]
+
+
+def pack_file(stem, suffix):
+    """A file a training job, named by the wildcards that the job has."""
+    return (
+        f"{stem}.fold{{fold}}.seed{{seed}}{suffix}"
+        if STUDY.training.pack == "run"
+        else f"{stem}{suffix}"
+    )
+
+
+# Every view: what the baselines of a target see.
+all_views = views(VIEWS)
+# One training a GPU; the resource limits nothing where the profile sets none.
+GPU = 1

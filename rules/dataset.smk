@@ -1,0 +1,196 @@
+# From native densities to what a training sees: grids, images, texts, the kept materials, targets, splits, views.
+
+
+rule grids:
+    input:
+        archive=rules.ingest.output.store,
+    output:
+        store=f"{ROOT}/grids/{{shard}}.zarr.zip",
+        digest=f"{ROOT}/grids/{{shard}}.zarr.zip.digest.json",
+        summary=f"{ROOT}/grids/{{shard}}.zarr.zip.summary.json",
+    log:
+        f"{LOGS}/grids/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/grids.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=options("field", "grid"),
+        code=source_digest(
+            "density/grids.py", "density/regrid.py", "density/fields.py", "materials"
+        ),
+    message:
+        "Regrid shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/grids.py --archive {input.archive} --store {output.store}"
+        " --options {params.options:q} > {log} 2>&1"
+
+
+rule slices:
+    input:
+        archive=rules.ingest.output.store,
+    output:
+        store=f"{ROOT}/slices/{{shard}}.npz",
+        digest=f"{ROOT}/slices/{{shard}}.npz.digest.json",
+        summary=f"{ROOT}/slices/{{shard}}.npz.summary.json",
+        pictures=f"{ROOT}/slices/{{shard}}.png.zip",
+    log:
+        f"{LOGS}/slices/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/slices.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=options("field", "grid", "slices"),
+        code=source_digest("density", "materials"),
+    message:
+        "Cut the density images of shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/slices.py --archive {input.archive} --store {output.store}"
+        " --options {params.options:q} > {log} 2>&1"
+
+
+rule describe:
+    input:
+        archive=rules.ingest.output.store,
+    output:
+        store=f"{ROOT}/text/{{shard}}.jsonl",
+        digest=f"{ROOT}/text/{{shard}}.jsonl.digest.json",
+        summary=f"{ROOT}/text/{{shard}}.jsonl.summary.json",
+    log:
+        f"{LOGS}/describe/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/describe.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        options=options("text"),
+        code=source_digest("text", "materials"),
+    message:
+        "Describe the crystals of shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/describe.py --archive {input.archive} --store {output.store}"
+        " --options {params.options:q} > {log} 2>&1"
+
+
+# Study-wide and small. The fences feed `views` only: images and texts of other shards never wait for them.
+rule clean:
+    input:
+        catalog=rules.catalog.output,
+        reports=expand(
+            f"{ROOT}/{{store}}{{suffix}}", store=shard_stores(), suffix=SIDECARS[1:]
+        ),
+    output:
+        kept=f"{ROOT}/dataset/kept.csv",
+        rejected=f"{ROOT}/dataset/rejected.csv",
+        fences=f"{ROOT}/dataset/fences.json",
+        targets=f"{ROOT}/dataset/targets.parquet",
+    log:
+        f"{LOGS}/clean.log",
+    benchmark:
+        f"{LOGS}/benchmark/clean.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        options=options("clean", "targets"),
+        code=source_digest("dataset/clean.py", "dataset/targets.py", "materials"),
+    message:
+        "Keep or reject each material"
+    shell:
+        "python {SCRIPTS}/clean.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+
+
+rule splits:
+    input:
+        rules.clean.output.kept,
+    output:
+        f"{ROOT}/dataset/splits.json",
+    log:
+        f"{LOGS}/splits.log",
+    benchmark:
+        f"{LOGS}/benchmark/splits.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        options=options("splits"),
+        code=source_digest("dataset/splits.py", "materials/ids.py"),
+    message:
+        "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
+    shell:
+        "python {SCRIPTS}/splits.py --kept {input} --splits {output} --options {params.options:q} > {log} 2>&1"
+
+
+rule leakage:
+    input:
+        kept=rules.clean.output.kept,
+        splits=rules.splits.output,
+    output:
+        f"{ROOT}/dataset/leakage.json",
+    log:
+        f"{LOGS}/leakage.log",
+    benchmark:
+        f"{LOGS}/benchmark/leakage.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=source_digest("dataset/leakage.py"),
+    message:
+        "Check that nothing leaks between training and test"
+    shell:
+        "python {SCRIPTS}/leakage.py --root {ROOT} > {log} 2>&1"
+
+
+# A checkpoint: a training reruns only if the digest of what it sees has changed.
+checkpoint views:
+    input:
+        targets=rules.clean.output.targets,
+        splits=rules.splits.output,
+        leakage=rules.leakage.output,
+    output:
+        expand(
+            f"{ROOT}/views/{{target}}.{{level}}.{{fold}}.json",
+            target=STUDY.targets,
+            level=VIEWS,
+            fold=FOLDS,
+        ),
+    log:
+        f"{LOGS}/views.log",
+    benchmark:
+        f"{LOGS}/benchmark/views.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        options=options("targets", "levels", "splits"),
+        code=source_digest("dataset/views.py"),
+    message:
+        "Digest what each training sees"
+    shell:
+        "python {SCRIPTS}/views.py --root {ROOT} --options {params.options:q} > {log} 2>&1"

@@ -1,0 +1,110 @@
+# Tables, figures, provenance and the report, from the runs' files alone.
+
+
+rule tables:
+    input:
+        expand(
+            "{folder}/{name}",
+            folder=all_runs(),
+            name=["metrics.json", "predictions.parquet"],
+        ),
+    output:
+        multiext(f"{ROOT}/tables/results", ".csv", ".md", ".tex", ".txt"),
+    log:
+        f"{LOGS}/tables.log",
+    benchmark:
+        f"{LOGS}/benchmark/tables.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        options=options("report"),
+        code=source_digest(
+            "report/tables.py", "report/statistics.py", "training/evaluate.py"
+        ),
+    message:
+        "Make the tables"
+    shell:
+        "python {SCRIPTS}/tables.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        rules.tables.input,
+        rules.tables.output,
+        rules.clean.output.kept,
+    output:
+        directory(f"{ROOT}/figures"),
+    log:
+        f"{LOGS}/figures.log",
+    benchmark:
+        f"{LOGS}/benchmark/figures.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        options=options("report"),
+        code=source_digest("report/figures.py", "report/statistics.py"),
+    message:
+        "Draw the figures"
+    shell:
+        "python {SCRIPTS}/figures.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+
+
+rule provenance:
+    input:
+        expand("{folder}/run.prov.json", folder=all_runs()),
+        rules.clean.output,
+        rules.splits.output,
+    output:
+        f"{ROOT}/provenance/provenance.json",
+    log:
+        f"{LOGS}/provenance.log",
+    benchmark:
+        f"{LOGS}/benchmark/provenance.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study=STUDY.model_dump_json(),
+        code=source_digest("."),
+    message:
+        "Gather the provenance"
+    shell:
+        "python {SCRIPTS}/provenance.py --root {ROOT} --study {params.study:q} > {log} 2>&1"
+
+
+rule report:
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        rules.provenance.output,
+        rules.leakage.output,
+    output:
+        report(f"{ROOT}/report.html", category="Report"),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{LOGS}/benchmark/report.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        study=STUDY.model_dump_json(),
+        code=source_digest("report"),
+    message:
+        "Write the report"
+    shell:
+        "python {SCRIPTS}/report.py --root {ROOT} --output {output} --study {params.study:q} > {log} 2>&1"

@@ -1,0 +1,116 @@
+# One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
+# A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
+RUN_FILES = ["metrics.json", "predictions.parquet", "run.prov.json"]
+NETWORK_FILES = [*RUN_FILES, "model.safetensors", "history.csv"]
+TRAIN_CODE = source_digest("models", "training", "dataset/load.py", "dataset/views.py")
+TRAIN_OPTIONS = ["image", "language", "readout", "training"]
+
+
+rule image:
+    input:
+        views(["none"]),
+    output:
+        run_files("image/{target}/none", *NETWORK_FILES),
+    log:
+        pack_file(f"{LOGS}/image/{{target}}", ".log"),
+    benchmark:
+        pack_file(f"{LOGS}/benchmark/image.{{target}}", ".tsv")
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=5000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        runs=job_runs,
+        options=options("image", "readout", "training"),
+        code=TRAIN_CODE,
+    message:
+        "Train image -> {wildcards.target}"
+    shell:
+        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model image --target {wildcards.target}"
+        " --level none --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+
+
+rule text:
+    input:
+        views(["{level}"]),
+    output:
+        run_files("text/{target}/{level}", *NETWORK_FILES),
+    log:
+        pack_file(f"{LOGS}/text/{{target}}.{{level}}", ".log"),
+    benchmark:
+        pack_file(f"{LOGS}/benchmark/text.{{target}}.{{level}}", ".tsv")
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=5000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        runs=job_runs,
+        options=options("language", "readout", "training"),
+        code=TRAIN_CODE,
+    message:
+        "Train text ({wildcards.level}) -> {wildcards.target}"
+    shell:
+        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model text --target {wildcards.target}"
+        " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+
+
+rule fusion:
+    input:
+        views(["none", "{level}"]),
+        run_files("image/{target}/none", "model.safetensors"),
+        run_files("text/{target}/{level}", "model.safetensors"),
+    output:
+        run_files("fusion/{target}/{level}", *NETWORK_FILES),
+    log:
+        pack_file(f"{LOGS}/fusion/{{target}}.{{level}}", ".log"),
+    benchmark:
+        pack_file(f"{LOGS}/benchmark/fusion.{{target}}.{{level}}", ".tsv")
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=5000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        runs=job_runs,
+        options=options(*TRAIN_OPTIONS),
+        code=TRAIN_CODE,
+    message:
+        "Train image + text ({wildcards.level}) -> {wildcards.target}"
+    shell:
+        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model fusion --target {wildcards.target}"
+        " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+
+
+rule baselines:
+    input:
+        all_views,
+    output:
+        baseline_files(*RUN_FILES),
+    log:
+        f"{LOGS}/baselines/{{target}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/baselines.{{target}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=options("levels", "splits", "seeds"),
+        code=source_digest(
+            "training/baselines.py", "training/evaluate.py", "dataset/load.py"
+        ),
+    message:
+        "Fit the baselines for {wildcards.target}"
+    shell:
+        "python {SCRIPTS}/baselines.py --root {ROOT} --target {wildcards.target}"
+        " --options {params.options:q} > {log} 2>&1"
