@@ -1,0 +1,17 @@
+"""Regrid the densities of one shard into grids/<shard>.zarr.zip."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.density.grids import grid_shard
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
+parser.add_argument("--store", type=Path, required=True, help="grids/<shard>.zarr.zip")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with field and grid")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    study = arguments.options
+    grid_shard(arguments.archive, arguments.store, field=study.field, shape=study.grid.shape)

@@ -1,0 +1,15 @@
+"""Write a small manifest a shard from the catalogue."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.sources.plan import write_plan
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--catalog", type=Path, required=True, help="catalog/materials.parquet")
+parser.add_argument("--folder", type=Path, required=True, help="folder of the manifests")
+parser.add_argument("--shards", type=int, required=True, help="number of shards")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    write_plan(arguments.catalog, arguments.folder, arguments.shards)

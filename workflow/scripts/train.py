@@ -1,0 +1,28 @@
+"""Train the runs of one pack: folds and seeds of one model, target and text level."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.training.job import train_job
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--scratch", type=Path, required=True, help="resume state; finished runs of a killed pack")
+parser.add_argument("--model", choices=["image", "text", "fusion"], required=True)
+parser.add_argument("--target", required=True)
+parser.add_argument("--level", required=True, help="none for images, else a text level")
+parser.add_argument("--runs", nargs="+", required=True, help="fold:seed ...")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: image, language, ...")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    train_job(
+        arguments.options,
+        root=arguments.root,
+        scratch=arguments.scratch,
+        model=arguments.model,
+        target=arguments.target,
+        level=arguments.level,
+        runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
+    )
