@@ -169,15 +169,31 @@ class Stage(Section):
     epochs: int = Field(ge=0, description="most epochs; 0 skips the stage")
     learning_rate: Positive = Field(description="of AdamW")
     patience: int = Field(ge=1, description="epochs without a better validation loss before the stage stops")
-    batch_size: int = Field(ge=2, description="crystals a step")
-    weight_decay: float = Field(ge=0, description="of AdamW")
+    batch_size: int = Field(16, ge=2, description="crystals a step")
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+
+
+class ReadoutStage(Stage):
+    """First stage: the readout alone, on features computed once."""
+
+    epochs: int = Field(200, ge=0, description="most epochs; 0 skips the stage")
+    learning_rate: Positive = Field(1e-3, description="of AdamW")
+    patience: int = Field(30, ge=1, description="epochs without a better validation loss before the stage stops")
+
+
+class FinetuneStage(Stage):
+    """Second stage: everything unfrozen."""
+
+    epochs: int = Field(4, ge=0, description="most epochs; 0 skips the stage")
+    learning_rate: Positive = Field(1e-4, description="of AdamW")
+    patience: int = Field(3, ge=1, description="epochs without a better validation loss before the stage stops")
 
 
 class Training(Section):
     """The two-stage fit: readout on frozen features, then everything."""
 
-    readout: Stage = Stage(epochs=200, learning_rate=1e-3, patience=30, batch_size=16, weight_decay=1e-4)
-    finetune: Stage = Stage(epochs=4, learning_rate=1e-4, patience=3, batch_size=16, weight_decay=1e-4)
+    readout: ReadoutStage = ReadoutStage()
+    finetune: FinetuneStage = FinetuneStage()
     frozen_levels: tuple[Level, ...] = Field(
         ("all",), description="text levels whose text and fusion models stop after the readout (long texts are slow)"
     )

@@ -27,7 +27,8 @@ def config_yaml() -> str:
         "# A study of your own is an overlay: put the keys that differ in a file and run\n"
         "#   snakemake --profile profiles/default --configfile my-study.yaml\n"
     )
-    return head + "\n".join(_section_lines(Study(), 0)) + "\n"
+    text = head + "\n".join(_section_lines(Study(), 0)) + "\n"
+    return text.replace("\n\n\n", "\n\n")
 
 
 def config_markdown() -> str:
@@ -84,6 +85,8 @@ def _section_lines(section: BaseModel, depth: int) -> Iterator[str]:
     indent = "  " * depth
     for name, info, value in _fields(section):
         if isinstance(value, BaseModel):
+            if depth == 0:
+                yield ""
             yield f"{indent}{name}:  # {(value.__doc__ or '').strip()}"
             yield from _section_lines(value, depth + 1)
             if depth == 0:

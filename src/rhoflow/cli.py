@@ -1,0 +1,52 @@
+"""The `rhoflow` command: what a person asks of a finished study."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rhoflow import __version__
+from rhoflow.errors import StudyError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="rhoflow: charge densities to properties.")
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    """Print the version when asked."""
+    if show:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def results(
+    study: Annotated[str, typer.Argument(help="name of the study")],
+    folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
+) -> None:
+    """Print a study's table of results and the path of its report."""
+    root = folder / study
+    table, report = root / "tables" / "results.txt", root / "report.html"
+    for path in (table, report):
+        if not path.is_file():
+            raise StudyError(f"{path} does not exist: run snakemake for the study {study!r} first")
+    print(table.read_text(encoding="utf-8"))
+    print(f"Report: {report}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
+    try:
+        app()
+    except StudyError as error:
+        print(f"rhoflow: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        log = Path("rhoflow-error.log")
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"rhoflow: {error!r}; the traceback is in {log}", file=sys.stderr)
+        sys.exit(1)
