@@ -1,0 +1,160 @@
+"""The three networks: image, text, and their fusion. Each is a backbone and a readout.
+
+Stage one of the fit trains `readout` on the features of the frozen `backbone`, stage two both. The fusion network's
+backbone is the image and the text network without their last layers: what they have in front of the new layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rhoflow import config
+from rhoflow.config import ImageModel, Section, TextModel
+from rhoflow.errors import StudyError
+from rhoflow.models.backbones import Backbone, Images, Texts, image_backbone, text_backbone
+from rhoflow.models.inputs import Batch, Inputs, JointInputs
+from rhoflow.models.readout import Readout
+from rhoflow.models.registry import Registry
+from rhoflow.models.weights import RANDOM, WEIGHTS
+
+FUSION_WIDTHS = (256,)
+
+
+class Network(nn.Module):
+    """A backbone and the readout on it.
+
+    Parameters
+    ----------
+    backbone, readout : nn.Module
+        From a batch to features, and from features to the standardised target.
+    weights : dict of str to str
+        Pretrained weights by modality, for the record.
+    """
+
+    def __init__(self, backbone: Backbone, readout: Readout, weights: dict[str, str]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.readout = readout
+        self.weights = weights
+
+    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+        """Make this network's inputs of the materials' images (n, p, p) and texts (n)."""
+        return self.backbone.prepare(images, texts)
+
+    def penultimate(self, batch: Batch) -> Tensor:
+        """Last hidden vector (b, 256)."""
+        return self.readout.penultimate(self.backbone(batch))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Standardised target (b,)."""
+        prediction: Tensor = self.readout(self.backbone(batch))
+        return prediction
+
+
+class FusedBackbone(Backbone):
+    """Two networks without their last layers, their penultimate vectors concatenated."""
+
+    def __init__(self, image: Network, text: Network) -> None:
+        super().__init__()
+        self.backbones = nn.ModuleDict({"image": image.backbone, "text": text.backbone})
+        self.hidden = nn.ModuleDict({"image": image.readout.hidden, "text": text.readout.hidden})
+        self.n_features = image.readout.n_penultimate + text.readout.n_penultimate
+
+    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+        """Make both kinds of inputs, side by side."""
+        parts = (self.backbones[name].prepare(images, texts) for name in self.backbones)  # type: ignore[operator]
+        return JointInputs(*parts)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Concatenated penultimate vectors (b, 256 + 256)."""
+        return torch.cat([self.hidden[name](self.backbones[name](batch)) for name in self.backbones], dim=1)
+
+
+Parents = Mapping[str, Path]
+NETWORKS: Registry[Callable[[Any, Parents], Network]] = Registry("network")
+
+
+class ImageOptions(Section):
+    """What the image network depends on."""
+
+    image: ImageModel
+    readout: config.Readout
+
+
+class TextOptions(Section):
+    """What the text network depends on."""
+
+    language: TextModel
+    readout: config.Readout
+
+
+class FusionOptions(ImageOptions, TextOptions):
+    """What the fusion network depends on."""
+
+
+@NETWORKS.register("image", options=ImageOptions, inputs=("images",))
+def image_network(options: ImageOptions, parents: Parents) -> Network:
+    """Build a timm model and the papers' readout."""
+    backbone = image_backbone(options.image)
+    return Network(backbone, _readout(backbone, options.readout), {"image": options.image.weights})
+
+
+@NETWORKS.register("text", options=TextOptions, inputs=("texts",))
+def text_network(options: TextOptions, parents: Parents) -> Network:
+    """Build a transformer encoder and the papers' readout."""
+    backbone = text_backbone(options.language)
+    return Network(backbone, _readout(backbone, options.readout), {"text": _text_weights(options)})
+
+
+@NETWORKS.register("fusion", options=FusionOptions, inputs=("images", "texts"), parents=("image", "text"))
+def fusion_network(options: FusionOptions, parents: Parents) -> Network:
+    """Build on the trained image and text networks, their last layers replaced by two new ones on both."""
+    random_image = options.image.model_copy(update={"weights": RANDOM})
+    random_text = options.language.model_copy(update={"weights": RANDOM})
+    image = image_network(ImageOptions(image=random_image, readout=options.readout), {})
+    text = text_network(TextOptions(language=random_text, readout=options.readout), {})
+    for name, network in {"image": image, "text": text}.items():
+        if name in parents:
+            load_state(network, parents[name])
+    backbone = FusedBackbone(image, text)
+    readout = Readout(backbone.n_features, FUSION_WIDTHS, options.readout.dropout)
+    return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
+
+
+def _readout(backbone: Backbone, options: config.Readout) -> Readout:
+    return Readout(backbone.n_features, options.widths, options.dropout)
+
+
+def _text_weights(options: TextOptions) -> str:
+    return RANDOM if options.language.weights == RANDOM else options.language.backbone
+
+
+def load_state(network: Network, run: Path) -> None:
+    """Load a run's model.safetensors into a network of the same architecture.
+
+    Raises
+    ------
+    StudyError
+        If the file is missing or belongs to another architecture.
+    """
+    file = run / WEIGHTS
+    if not file.is_file():
+        raise StudyError(f"{file} is missing: that run comes first; make it with snakemake {file}")
+    try:
+        safetensors.torch.load_model(network, file, strict=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(
+            f"{file} does not fit the configured architecture ({reason}); train that run again"
+        ) from None
+
+
+def save_state(network: Network, run: Path) -> None:
+    """Write a run's model.safetensors."""
+    safetensors.torch.save_model(network, str(run / WEIGHTS))
