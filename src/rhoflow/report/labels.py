@@ -1,0 +1,115 @@
+"""Names and numbers as readers see them: models, levels, units, rounded values."""
+
+from __future__ import annotations
+
+import math
+
+from rhoflow.properties import PROPERTIES
+
+NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Image + text network"}
+BASELINES = {
+    "mean": "Mean predictor",
+    "magpie-forest": "Composition + random forest",
+    "quantiles-ridge": "Density quantiles + ridge",
+    "quantiles-boosting": "Density quantiles + boosting",
+    "pixels-ridge": "Image pixels + ridge",
+    "tfidf-ridge": "Text TF-IDF + ridge",
+}
+LEVELS = ("none", "density", "formula", "keywords", "all")
+TEXT_LEVELS = LEVELS[2:]
+DASH = "–"
+PROTOTYPES = {
+    "A_225_a": "fcc",
+    "A_227_a": "diamond",
+    "AB_225_a_b": "rocksalt",
+    "AB_216_a_c": "zincblende",
+    "AB_227_a_b": "B32",
+    "AB2_225_a_c": "fluorite",
+    "AB3_225_a_bc": "D03",
+    "ABC2_225_a_b_c": "Heusler",
+    "ABC_216_a_b_c": "half-Heusler",
+}
+_PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("mu_B", "μB"))
+
+
+def is_network(model: str) -> bool:
+    """Whether a model is a network; all others are baselines."""
+    return model in NETWORKS
+
+
+def model_label(model: str) -> str:
+    """Name of a model in tables; its key where it has none."""
+    return (NETWORKS | BASELINES).get(model, model)
+
+
+def series_label(model: str, level: str) -> str:
+    """Name of a model with its text level, e.g. ``Text network (keywords)``."""
+    return f"{model_label(model)} ({level})" if level in TEXT_LEVELS else model_label(model)
+
+
+def order(model: str, level: str) -> tuple[int, str, int, str]:
+    """Sort key: networks, then baselines, each in the order of their tables; unknown names last."""
+    known = [*NETWORKS, *BASELINES]
+    rank = known.index(model) if model in known else len(known)
+    return rank, model, LEVELS.index(level) if level in LEVELS else len(LEVELS), level
+
+
+def target_label(target: str) -> str:
+    """Name of a property, e.g. ``bulk modulus``."""
+    return PROPERTIES[target].label
+
+
+def unit_label(target: str) -> str:
+    """House unit of a property for readers, e.g. ``Å³``; empty if dimensionless."""
+    unit = PROPERTIES[target].unit
+    if unit == "A":
+        return "Å"
+    for plain, pretty in _PRETTY:
+        unit = unit.replace(plain, pretty)
+    return unit
+
+
+def axis_label(target: str) -> str:
+    """Name and unit of a property, e.g. ``bulk modulus [GPa]``."""
+    unit = unit_label(target)
+    return f"{target_label(target)} [{unit}]" if unit else target_label(target)
+
+
+def number(value: float, decimals: int) -> str:
+    """Round a value and give it a true minus sign; a dash where there is none."""
+    if not math.isfinite(value):
+        return DASH
+    rounded = f"{value:.{decimals}f}"
+    if float(rounded) == 0:
+        rounded = rounded.removeprefix("-")
+    return rounded.replace("-", "−")
+
+
+def spread(mean: float, sd: float, decimals: int) -> str:
+    """``mean ± sd``; the mean alone where there is no spread (a single run)."""
+    text = number(mean, decimals)
+    return f"{text} ± {number(sd, decimals)}" if math.isfinite(mean) and math.isfinite(sd) else text
+
+
+def interval(low: float, high: float, decimals: int) -> str:
+    """``[low, high]``, or a dash."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return DASH
+    return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def span(low: float, high: float) -> str:
+    """``7`` or ``6–7`` for whole numbers."""
+    return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+
+
+def decimals_for(value: float) -> int:
+    """Decimals that show three digits of a value (none to four)."""
+    if not math.isfinite(value) or value == 0:
+        return 2
+    return min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def prototype_label(prototype: str) -> str:
+    """Return the common name of a prototype label such as ``AB_225_a_b``; the label itself where it has none."""
+    return PROTOTYPES.get(prototype, prototype)

@@ -1,0 +1,133 @@
+"""The numbers of a study: one long frame, a row a target, model, level and part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rhoflow.report import labels
+from rhoflow.report.runs import Run, Series
+from rhoflow.report.statistics import bootstrap_interval, mean_sd
+from rhoflow.training.data import PARTS
+from rhoflow.training.evaluate import r2_score, score
+
+_METRICS = ("r2", "rmse", "mae")
+_INTERVALS = ("r2_low", "r2_high", "rmse_low", "rmse_high")
+
+
+def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
+    """One row a target, model, level and part.
+
+    Parameters
+    ----------
+    resamples : int
+        Bootstrap resamples of the test set.
+
+    Returns
+    -------
+    DataFrame
+        ``target, unit, group, model, level, part``; ``runs``; ``n, n_max`` materials in the smallest and largest
+        run; ``<metric>_mean, <metric>_sd`` over runs for r2 (dimensionless), rmse and mae (`unit`);
+        ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval (test only); ``r2_pooled`` of the
+        validation predictions of all folds together, mean over seeds (validation only); ``best``, the highest mean
+        test R2 of the target; ``epochs, stopped, weights`` of networks.
+    """
+    rows = [_row(one, part, resamples) for one in series for part in PARTS]
+    frame = pd.DataFrame(rows)
+    if not rows:
+        return frame
+    test = frame["part"] == "test"
+    highest = frame[test].groupby("target")["r2_mean"].transform("max")
+    frame["best"] = False
+    frame.loc[test, "best"] = frame.loc[test, "r2_mean"] == highest
+    return frame
+
+
+def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
+    scores = [score(*run.part(part)[1:]) for run in series.runs]
+    sizes = [len(run.part(part)[0]) for run in series.runs]
+    row: dict[str, Any] = {
+        "target": series.target,
+        "unit": series.runs[0].metrics["unit"],
+        "group": "network" if labels.is_network(series.model) else "baseline",
+        "model": series.model,
+        "level": series.level,
+        "part": part,
+        "runs": len(series.runs),
+        "n": min(sizes),
+        "n_max": max(sizes),
+    }
+    for metric in _METRICS:
+        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
+    row |= _intervals(series, resamples) if part == "test" else dict.fromkeys(_INTERVALS, np.nan)
+    row["r2_pooled"] = pooled_r2(series) if part == "val" else np.nan
+    return row | {
+        "epochs": "; ".join(f"{name} {epochs}" for name, epochs in epochs_used(series).items()),
+        "stopped": "; ".join(f"{name}: {why}" for name, why in why_stopped(series).items()),
+        "weights": weights_used(series),
+    }
+
+
+def _intervals(series: Series, resamples: int) -> dict[str, float]:
+    _, y_true, y_pred = series.common_test()
+    r2 = bootstrap_interval(y_true, y_pred, metric="r2", resamples=resamples)
+    rmse = bootstrap_interval(y_true, y_pred, metric="rmse", resamples=resamples)
+    return dict(zip(_INTERVALS, (r2.low, r2.high, rmse.low, rmse.high), strict=True))
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def pooled_r2(series: Series) -> float:
+    """R2 of the validation predictions of all folds together (each material once a seed), mean over seeds."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in series.runs:
+        by_seed.setdefault(run.key.seed, []).append(run)
+    values = []
+    for runs in by_seed.values():
+        parts = [run.part("val") for run in runs]
+        values.append(_nan(r2_score(np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]))))
+    return mean_sd(values)[0]
+
+
+def _stages(series: Series) -> dict[str, list[dict[str, Any]]]:
+    stages: dict[str, list[dict[str, Any]]] = {}
+    for run in series.runs:
+        for stage in (run.metrics["training"] or {}).get("stages", []):
+            stages.setdefault(stage["name"], []).append(stage)
+    return stages
+
+
+def epochs_used(series: Series, field: str = "epochs") -> dict[str, str]:
+    """Epochs of each stage over the runs, e.g. ``{"readout": "96–120", "finetune": "4"}``."""
+    spans = {}
+    for name, runs in _stages(series).items():
+        counts = [stage[field] for stage in runs if stage[field] is not None]
+        spans[name] = labels.span(min(counts), max(counts)) if counts else labels.DASH
+    return spans
+
+
+def why_stopped(series: Series) -> dict[str, str]:
+    """Why each stage ended, with the number of runs where they differ."""
+    reasons = {}
+    for name, runs in _stages(series).items():
+        counts = Counter(str(stage["stopped"]) for stage in runs)
+        shown = [why if len(counts) == 1 else f"{why} ({times})" for why, times in sorted(counts.items())]
+        reasons[name] = ", ".join(shown)
+    return reasons
+
+
+def weights_used(series: Series) -> str:
+    """Pretrained weights, e.g. ``image: package:...; text: package:...``; empty for a baseline."""
+    used = {
+        f"{part}: {weights}"
+        for run in series.runs
+        for part, weights in (run.metrics["training"] or {}).get("weights", {}).items()
+        if weights
+    }
+    return "; ".join(sorted(used))

@@ -1,0 +1,185 @@
+"""The tables of results: one long frame of numbers, and what people read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rhoflow.config import Study
+from rhoflow.materials.digests import atomic
+from rhoflow.report import labels
+from rhoflow.report.provenance import Code, code_version, lineage
+from rhoflow.report.render import Row, Table, to_latex, to_markdown, to_terminal
+from rhoflow.report.results import epochs_used, results_frame, weights_used, why_stopped
+from rhoflow.report.runs import Series, read_series
+from rhoflow.training.data import PARTS
+
+NAMES = ("results.csv", "results.md", "results.tex", "results.txt")
+_Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
+
+
+def results_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table:
+    """Return what a reader sees of one target: R2 and RMSE on train, validation and test."""
+    ours = _by_series(frame[frame["target"] == target])
+    decimals = labels.decimals_for(min((parts["test"]["rmse_mean"] for parts in ours.values()), default=np.nan))
+    with_n = len({_sizes(parts) for parts in ours.values()}) > 1
+    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    header = ["Model", "Text", *(["n"] if with_n else [])]
+    header += [f"R² {part}" for part in PARTS] + ["95 % interval"]
+    header += [f"RMSE {part}{unit}" for part in PARTS] + ["Epochs"]
+    grouped = []
+    for group, name in (("network", "Networks"), ("baseline", "Baselines")):
+        rows = []
+        for (model, level), parts in ours.items():
+            if parts["test"]["group"] == group:
+                cells = [labels.model_label(model), _level_cell(level), *([_sizes(parts)] if with_n else [])]
+                cells += _score_cells(parts, decimals)
+                bold = frozenset({header.index("R² test")} if parts["test"]["best"] else ())
+                rows.append(Row(tuple(cells), bold))
+        if rows:
+            grouped.append((name, tuple(rows)))
+    title = labels.axis_label(target)
+    caption = results_caption(ours, study=study, lineage_id=lineage_id)
+    return Table(target, title[0].upper() + title[1:], tuple(header), tuple(grouped), caption, text_columns=2)
+
+
+def _by_series(frame: pd.DataFrame) -> _Numbers:
+    """Rows of the long frame by (model, level), then part."""
+    numbers: _Numbers = {}
+    for row in frame.to_dict("records"):
+        numbers.setdefault((row["model"], row["level"]), {})[row["part"]] = {str(k): v for k, v in row.items()}
+    return numbers
+
+
+def _score_cells(parts: dict[str, dict[str, Any]], decimals: int) -> list[str]:
+    test = parts["test"]
+    cells = [labels.spread(parts[part]["r2_mean"], parts[part]["r2_sd"], 2) for part in PARTS]
+    cells.append(labels.interval(test["r2_low"], test["r2_high"], 2))
+    cells += [labels.spread(parts[part]["rmse_mean"], parts[part]["rmse_sd"], decimals) for part in PARTS]
+    return [*cells, _epochs_cell(test["epochs"])]
+
+
+def _level_cell(level: str) -> str:
+    return level if level in labels.TEXT_LEVELS else labels.DASH
+
+
+def _sizes(parts: dict[str, dict[str, Any]]) -> str:
+    return " / ".join(labels.span(parts[part]["n"], parts[part]["n_max"]) for part in PARTS)
+
+
+def _epochs_cell(epochs: str) -> str:
+    return " + ".join(stage.rpartition(" ")[2] for stage in epochs.split("; ")) or labels.DASH
+
+
+def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
+    """Explain n, spread and interval of a result table, and name the runs that are missing."""
+    sizes = sorted({_sizes(parts) for parts in ours.values()})
+    expected = study.splits.folds * len(study.seeds)
+    missing = [
+        f"{labels.series_label(model, level)} {parts['test']['runs']} of {expected} runs"
+        for (model, level), parts in ours.items()
+        if parts["test"]["runs"] < expected
+    ]
+    n = f"n = {sizes[0]}" if len(sizes) == 1 else "n"
+    return " ".join(
+        [
+            f"{n} crystals in training / validation / test of a run.",
+            f"Mean ± sample standard deviation over {_count(expected, 'run')} ({_count(study.splits.folds, 'fold')} ×"
+            f" {_count(len(study.seeds), 'seed')}), all tested on the same crystals.",
+            f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of the test crystals,"
+            " percentile method, predictions of the runs fixed; it does not include retraining.",
+            "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
+            "Bold: the highest mean test R²; this is no claim of a significant difference.",
+            *(["Incomplete: " + "; ".join(missing) + "."] if missing else []),
+            f"Lineage {lineage_id}.",
+        ]
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def training_table(series: Iterable[Series], target: str, *, lineage_id: str) -> Table | None:
+    """How the networks of a target were trained: epochs, best epoch, why they stopped, weights; None if none ran."""
+    rows = []
+    for one in series:
+        if one.target != target or not labels.is_network(one.model):
+            continue
+        model, level = labels.model_label(one.model), _level_cell(one.level)
+        best, stopped, weights = epochs_used(one, "best_epoch"), why_stopped(one), weights_used(one)
+        for name, epochs in epochs_used(one).items():
+            rows.append(Row((model, level, weights, name, stopped[name], epochs, best[name])))
+            model, level, weights = "", "", ""  # once a network is enough
+    if not rows:
+        return None
+    return Table(
+        f"training-{target}",
+        f"How the networks for the {labels.target_label(target)} were trained",
+        ("Model", "Text", "Starting weights", "Stage", "Stopped by", "Epochs", "Best epoch"),
+        (("", tuple(rows)),),
+        "Epochs: least to most over the runs. Best epoch: the one whose weights were kept, by validation loss. "
+        f"Lineage {lineage_id}.",
+        text_columns=5,
+    )
+
+
+def terminal_table(table: Table, *, study: Study) -> Table:
+    """Return the columns of a result table that fit a terminal (its title has the unit)."""
+    shown = ("Model", "Text", "R² val", "R² test", "95 % interval", "RMSE test")
+    keep = [k for k, name in enumerate(table.header) if name.partition(" [")[0] in shown]
+    groups = tuple(
+        (name, tuple(Row(tuple(row.cells[k] for k in keep), _moved(row.bold, keep)) for row in rows))
+        for name, rows in table.groups
+    )
+    runs = study.splits.folds * len(study.seeds)
+    size, _, _ = table.caption.partition(".")
+    caption = (
+        f"{size}. Mean ± SD over {_count(runs, 'run')}, 95 % bootstrap interval of the mean test R²."
+        " * highest test R²: no claim of significance."
+    )
+    return Table(table.key, table.title, shown, groups, caption, table.text_columns)
+
+
+def _moved(columns: frozenset[int], keep: list[int]) -> frozenset[int]:
+    return frozenset(keep.index(column) for column in columns if column in keep)
+
+
+def result_tables(root: Path, study: Study, code: Code) -> tuple[pd.DataFrame, list[Table], list[Table]]:
+    """Frame, result tables and training tables of all targets that have runs."""
+    series = read_series(root, study)
+    frame = results_frame(series, resamples=study.report.bootstrap)
+    lineage_id = lineage(root, study, code).id
+    present = [target for target in study.targets if any(one.target == target for one in series)]
+    results = [results_table(frame, target, study=study, lineage_id=lineage_id) for target in present]
+    training = [training_table(series, target, lineage_id=lineage_id) for target in present]
+    return frame, results, [table for table in training if table is not None]
+
+
+def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = None) -> None:
+    """Write results.csv, results.md, results.tex and results.txt into `out`.
+
+    Parameters
+    ----------
+    root : Path
+        Result folder of the study; its runs are read.
+    code : Code or None
+        Which code made the tables; by default the rhoflow that runs.
+    """
+    frame, results, training = result_tables(root, study, code or code_version())
+    intro = f"# Results of the study {study.study}\n"
+    empty = "No run has finished yet.\n"
+    terminal = [to_terminal(terminal_table(table, study=study)) for table in results]
+    _write(out / "results.csv", frame.to_csv(index=False, lineterminator="\n"))
+    _write(out / "results.md", "\n".join([intro, *map(to_markdown, [*results, *training])]) if results else empty)
+    _write(out / "results.tex", "\n".join(map(to_latex, [*results, *training])) or f"% {empty}")
+    _write(out / "results.txt", "\n".join(terminal) or empty)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
