@@ -1,0 +1,128 @@
+"""The slice stage: images of all crystals of a shard, for the networks (.npz) and for people (.png.zip)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image
+
+from rhoflow.config import SliceOptions
+from rhoflow.density.fields import select_field
+from rhoflow.density.fourier import fourier_image
+from rhoflow.density.scaling import scale_image
+from rhoflow.density.slices import slice_image, slice_image_as_published
+from rhoflow.errors import RejectedMaterialError
+from rhoflow.materials.archive import Record, read_archive
+from rhoflow.materials.digests import atomic, digest_arrays
+from rhoflow.materials.shards import ShardReport
+
+_COLOURS = "viridis"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal images give equal bytes
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def slice_shard(archive: Path, store: Path, *, field: str, options: SliceOptions) -> ShardReport:
+    """Make the image of every crystal of a shard.
+
+    Parameters
+    ----------
+    archive : Path
+        ``raw/<shard>.h5``.
+    store : Path
+        ``slices/<shard>.npz`` to write: arrays ``ids`` (n,) str, ``image`` (n, p, p) float32 in [-1, 1] (rows along
+        -y, columns along +x), ``amplitude``, ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side``
+        (n,) float64 [A], and with ``options.fourier`` also ``fourier`` (n, p, p) float32 in [0, 1]. With
+        ``options.png`` also ``slices/<shard>.png.zip`` with one ``<id>.png`` each.
+    field : str
+        Which density of the archive: ``total`` or ``spin``.
+    options : SliceOptions
+        Plane, window, pixels and scaling.
+
+    Returns
+    -------
+    ShardReport
+        Also written beside `store`. Digests are those of the arrays, stats hold amplitude, lattice_constant and side.
+    """
+    report = ShardReport("slices")
+    made: dict[str, Arrays] = {}
+
+    def make(material_id: str, record: Record) -> None:
+        arrays = _slice_record(record, field, options)
+        made[material_id] = arrays
+        stats = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
+        report.accept(material_id, digest_arrays(*arrays.values()), **stats)
+
+    report.each(((record.material_id, record) for record in read_archive(archive)), make)
+    _write_npz(store, made, options)
+    if options.png:
+        _write_pngs(store.with_suffix(".png.zip"), made)
+    report.write(store)
+    return report
+
+
+def _slice_record(record: Record, field: str, options: SliceOptions) -> Arrays:
+    """Arrays of one crystal, by their names in the store."""
+    rho = select_field(record, field)
+    cut = slice_image_as_published if options.as_published else slice_image
+    try:
+        view = cut(
+            rho,
+            record.structure,
+            hkl=options.plane,
+            through=options.through,
+            window=options.window,
+            pixels=options.pixels,
+        )
+    except RejectedMaterialError as error:
+        raise RejectedMaterialError(error.reason, f"{record.material_id}: {error.detail}") from error
+    scaled = scale_image(view.image, transform=options.transform, clip=options.clip)
+    arrays: Arrays = {"image": scaled.image}
+    if options.fourier:
+        arrays["fourier"] = fourier_image(scaled.image)
+    numbers = {
+        "amplitude": scaled.amplitude,
+        "mean": scaled.mean,
+        "std": scaled.std,
+        "lattice_constant": view.lattice_constant,
+        "side": view.side,
+    }
+    return arrays | {name: np.float64(value) for name, value in numbers.items()}
+
+
+def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> None:
+    """Write the stacked arrays of a shard; an empty shard keeps the shapes."""
+    pictures = ("image", "fourier") if options.fourier else ("image",)
+    stacked: Arrays = {"ids": np.array(list(made), dtype=np.str_)}
+    for name in pictures:
+        stack = np.empty((len(made), options.pixels, options.pixels), dtype=np.float32)
+        for row, arrays in zip(stack, made.values(), strict=True):
+            row[:] = arrays[name]
+        stacked[name] = stack
+    for name in ("amplitude", "mean", "std", "lattice_constant", "side"):
+        stacked[name] = np.array([arrays[name] for arrays in made.values()], dtype=np.float64)
+    with atomic(store) as part, part.open("wb") as file:
+        np.savez(file, **stacked)
+
+
+def _write_pngs(path: Path, made: dict[str, Arrays]) -> None:
+    """Write one colour PNG a crystal, its own range spread over the colours."""
+    with atomic(path) as part, zipfile.ZipFile(part, "w") as bundle:
+        for material_id, arrays in made.items():
+            bundle.writestr(zipfile.ZipInfo(f"{material_id}.png", _ZIP_DATE), png_bytes(arrays["image"]))
+
+
+def png_bytes(image: NDArray[np.float32]) -> bytes:
+    """Encode an image as an 8-bit RGB PNG, lowest value to highest over the viridis colours."""
+    low, high = float(image.min()), float(image.max())
+    level = (image - low) / (high - low) if high > low else np.zeros_like(image)
+    colours = colormaps[_COLOURS](level, bytes=True)[..., :3]
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(colours)).save(buffer, format="PNG")
+    return buffer.getvalue()

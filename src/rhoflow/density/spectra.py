@@ -1,0 +1,99 @@
+"""Low-passed Fourier coefficients of a density, indexed by the reciprocal vectors of the standard primitive cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from rhoflow.density.cells import Floats, Ints, StandardCell, to_primitive_indices
+from rhoflow.errors import Reason, RejectedMaterialError
+
+Complexes = NDArray[np.complex128]
+
+# Waves that the primitive cell does not have may hold this share of the variation (root mean square).
+PERIODICITY_TOLERANCE = 1e-2
+# The sphere stays this much inside the grid's Nyquist box: no wave on the box, whose sign the grid does not know,
+# and no star of equivalent waves cut in two by rounding.
+_INSIDE_NYQUIST = 1 - 1e-4
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Waves of a real periodic field: ``rho(x) = Re sum_k coefficients[k] exp(2 pi i indices[k] . x)``.
+
+    Attributes
+    ----------
+    indices : (k, 3) int64 array
+        Reciprocal vectors in the primitive cell's basis; of each pair G, -G it is enough to hold one.
+    coefficients : (k,) complex128 array
+        Amplitudes [e/A^3], twice the Fourier coefficient where -G is left out.
+    """
+
+    indices: Ints
+    coefficients: Complexes
+
+    def sample(self, frac_coords: Floats) -> Floats:
+        """Field [e/A^3] at fractional coordinates (..., 3) of the primitive cell."""
+        waves = np.exp(2j * np.pi * (frac_coords @ self.indices.T))
+        return np.asarray((waves @ self.coefficients).real)
+
+
+def low_pass(rho: Floats, cell: StandardCell, *, g_cut: float) -> Spectrum:
+    """Fourier coefficients of a density with abs(G) <= g_cut, as waves of the primitive cell.
+
+    The sphere also stays inside the Nyquist box of the grid, so the result knows neither cell nor grid as long as
+    the density has no waves beyond it.
+
+    Parameters
+    ----------
+    rho : (na, nb, nc) float64 array
+        Density on the native grid of the file's cell [e/A^3].
+    g_cut : float
+        Largest wave vector to keep [1/A], 2 pi included.
+
+    Raises
+    ------
+    RejectedMaterialError
+        NOT_PERIODIC, if the file's cell is a supercell of the crystal's and the density varies from one primitive
+        cell to the next.
+    """
+    lattice = cell.multiples @ cell.primitive
+    lengths = np.linalg.norm(lattice, axis=1)
+    radius = min(g_cut, _INSIDE_NYQUIST * np.pi * float(np.min(rho.shape / lengths)))
+    # abs(m_i) = abs(G . a_i) / 2 pi <= radius abs(a_i) / 2 pi
+    i, j, k = (np.arange(-limit, limit + 1) for limit in np.floor(radius * lengths / (2 * np.pi)).astype(int))
+    k = k[k >= 0]
+    block = _corner(rho, i, j, k)
+    indices = np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3)
+    wave_vectors = indices @ (2 * np.pi * np.linalg.inv(lattice).T)
+    inside = np.einsum("ij,ij->i", wave_vectors, wave_vectors) <= radius**2
+    indices, block = indices[inside], block.reshape(-1)[inside]
+    return _onto_primitive(indices, block * np.where(indices[:, 2] > 0, 2, 1), cell)
+
+
+def _corner(rho: Floats, i: Ints, j: Ints, k: Ints) -> Complexes:
+    """Fourier coefficients at indices (i, j, k), k >= 0; what is cut away is dropped after each axis."""
+    waves = scipy.fft.rfft(rho, axis=2)[:, :, k]
+    waves = scipy.fft.fft(waves, axis=1, overwrite_x=True)[:, j]
+    waves = scipy.fft.fft(waves, axis=0, overwrite_x=True)[i]
+    return np.asarray(waves / rho.size)
+
+
+def _onto_primitive(indices: Ints, coefficients: Complexes, cell: StandardCell) -> Spectrum:
+    """Relabel waves of the file's cell as waves of the primitive cell, and reject a density that has others."""
+    primitive, whole = to_primitive_indices(indices, cell)
+    power = np.abs(coefficients) ** 2
+    varying = power[indices.any(axis=1)].sum()
+    extra = power[~whole].sum()
+    if extra > PERIODICITY_TOLERANCE**2 * varying:
+        n_cells = abs(round(np.linalg.det(cell.multiples)))
+        raise RejectedMaterialError(
+            Reason.NOT_PERIODIC,
+            f"the file's cell holds {n_cells} primitive cells of its structure, but {np.sqrt(extra / varying):.2g} of"
+            f" the density's variation (rms; allowed {PERIODICITY_TOLERANCE}) differs between them; a magnetic or"
+            " charge-ordered cell has no image per primitive cell: leave it out or use field: total",
+        )
+    return Spectrum(primitive[whole], coefficients[whole])
