@@ -1,0 +1,57 @@
+"""A small source folder and the catalogue made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rhoflow.config import DirectorySource
+from rhoflow.materials.digests import read_json
+from rhoflow.sources.catalog import write_catalog
+
+IDS = ("AgCl", "MgO", "NaCl", "TiN")
+TABLE = "material_id,k_vrh_GPa,band_gap_eV,prototype\nAgCl,41,0.9,rocksalt\nMgO,152,4.5,rocksalt\nNaCl,23.5,5,rocksalt\nTiN,275,0,rocksalt\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> DirectorySource:
+    """Four materials with a density each and a table."""
+    folder = tmp_path / "runs"
+    for material_id in IDS:
+        (folder / material_id).mkdir(parents=True)
+        (folder / material_id / "CHGCAR").write_text(f"density of {material_id}")
+    (folder / "properties.csv").write_text(TABLE)
+    return DirectorySource(path=folder)
+
+
+class Catalogued:
+    """What `write_catalog` wrote."""
+
+    def __init__(self, root: Path) -> None:
+        self.table = root / "catalog/materials.parquet"
+        self.rejected_file = root / "catalog/rejected.json"
+        self.cache = root / "scratch/keys.json"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return pd.read_parquet(self.table).set_index("material_id")
+
+    @property
+    def rejected(self) -> dict[str, dict[str, str]]:
+        return read_json(self.rejected_file)
+
+
+Catalogue = Callable[[DirectorySource], Catalogued]
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    def make(source: DirectorySource, n_shards: int = 3) -> Catalogued:
+        made = Catalogued(tmp_path / "results")
+        write_catalog(source, n_shards=n_shards, table=made.table, rejected=made.rejected_file, cache=made.cache)
+        return made
+
+    return make
