@@ -13,7 +13,12 @@ from rhoflow.materials.digests import read_json
 from rhoflow.sources.catalog import write_catalog
 
 IDS = ("AgCl", "MgO", "NaCl", "TiN")
-TABLE = "material_id,k_vrh_GPa,band_gap_eV,prototype\nAgCl,41,0.9,rocksalt\nMgO,152,4.5,rocksalt\nNaCl,23.5,5,rocksalt\nTiN,275,0,rocksalt\n"
+TABLE = """material_id,k_vrh_GPa,band_gap_eV,prototype
+AgCl,41,0.9,rocksalt
+MgO,152,4.5,rocksalt
+NaCl,23.5,5,rocksalt
+TiN,275,0,rocksalt
+"""
 
 
 @pytest.fixture

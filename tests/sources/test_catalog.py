@@ -142,7 +142,7 @@ def test_material_without_a_row_has_no_properties(source: DirectorySource, catal
 def test_nothing_usable_stops_the_study(source: DirectorySource, catalogue: Catalogue) -> None:
     for material_id in IDS:
         (source.path / material_id / "CHGCAR").unlink()
-    with pytest.raises(StudyError, match="no usable material.*\n.*AgCl"):
+    with pytest.raises(StudyError, match=r"no usable material.*\n.*AgCl"):
         catalogue(source)
 
 

@@ -132,7 +132,7 @@ def test_excel_without_its_reader_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 
     (tmp_path / "p.xlsx").touch()
     monkeypatch.setattr(pd, "read_excel", no_reader)
-    with pytest.raises(StudyError, match="openpyxl.*save the table as CSV"):
+    with pytest.raises(StudyError, match=r"openpyxl.*save the table as CSV"):
         read_table(tmp_path / "p.xlsx")
 
 
