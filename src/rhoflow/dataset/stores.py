@@ -1,0 +1,109 @@
+"""Where the per-shard stages left their stores, and what the dataset steps read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rhoflow.errors import StudyError
+from rhoflow.materials.shards import ShardReport, read_report
+from rhoflow.sources.plan import plan_paths
+from rhoflow.text.shards import read_texts
+
+# Folder of each stage below the study's result folder, in the order of the stages, and the suffix of its stores.
+STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl"}
+KEPT = "dataset/kept.csv"
+TEXT_LEVELS = ("formula", "keywords", "all")
+LEVELS = ("none", "density", *TEXT_LEVELS)
+
+Shards = Mapping[str, list[str]]
+Value = TypeVar("Value")
+
+
+def store_path(root: Path, folder: str, shard: str) -> Path:
+    """Store of one shard, e.g. ``slices/0003.npz``."""
+    return root / folder / f"{shard}{STORES[folder]}"
+
+
+def read_reports(root: Path, folder: str) -> list[ShardReport]:
+    """Read the reports of one stage for all shards of the plan.
+
+    Raises
+    ------
+    StudyError
+        If a shard has none.
+    """
+    reports = []
+    for shard in (path.stem for path in plan_paths(root / "plan")):
+        store = store_path(root, folder, shard)
+        try:
+            reports.append(read_report(store))
+        except FileNotFoundError as error:
+            raise StudyError(f"{error.filename}: not there; run the stage that makes {store} again") from None
+    return reports
+
+
+def read_kept(root: Path) -> pd.DataFrame:
+    """Read dataset/kept.csv as text, one row a material, sorted by id; NaN stays sodium nitride."""
+    return pd.read_csv(root / KEPT, dtype=str, keep_default_na=False)
+
+
+def shard_ids(kept: pd.DataFrame) -> dict[str, list[str]]:
+    """Kept ids of each shard, sorted."""
+    shards: dict[str, list[str]] = {}
+    for shard, material_id in sorted(zip(kept["shard"], kept["material_id"], strict=True)):
+        shards.setdefault(shard, []).append(material_id)
+    return shards
+
+
+def read_quantiles(root: Path, shards: Shards) -> NDArray[np.float64]:
+    """Quantiles of the unified grid [e/A^3], (n, 21), for the ids of each shard in turn."""
+    rows = []
+    for shard, ids in shards.items():
+        stats = read_report(store_path(root, "grids", shard)).stats
+        rows += [_pick(stats, material_id, root, "grids", shard)["quantiles"] for material_id in ids]
+    return np.array(rows, dtype=np.float64)
+
+
+def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
+    """Density images in [-1, 1], (n, p, p), for the ids of each shard in turn."""
+    blocks = []
+    for shard, ids in shards.items():
+        with np.load(store_path(root, "slices", shard), allow_pickle=False) as store:
+            row_of = {material_id: row for row, material_id in enumerate(store["ids"].tolist())}
+            rows = [_pick(row_of, material_id, root, "slices", shard) for material_id in ids]
+            blocks.append(store["image"][rows])
+    return np.concatenate(blocks)
+
+
+def read_level(root: Path, shards: Shards, level: str) -> list[str]:
+    """Texts of one level for the ids of each shard in turn."""
+    texts: list[str] = []
+    for shard, ids in shards.items():
+        records = read_texts(store_path(root, "text", shard))
+        texts += [str(_pick(records, material_id, root, "text", shard)[level]) for material_id in ids]
+    return texts
+
+
+def read_digests(root: Path, shards: Shards, folder: str) -> list[str]:
+    """Content digests of one stage for the ids of each shard in turn."""
+    digests: list[str] = []
+    for shard, ids in shards.items():
+        known = read_report(store_path(root, folder, shard)).digests
+        digests += [_pick(known, material_id, root, folder, shard) for material_id in ids]
+    return digests
+
+
+def _pick(values: Mapping[str, Value], material_id: str, root: Path, folder: str, shard: str) -> Value:
+    if material_id not in values:
+        store = store_path(root, folder, shard)
+        raise StudyError(
+            f"{store}: has no {material_id}, which {root / KEPT} keeps; one of the two is out of date:"
+            f" delete {store} and run again"
+        )
+    return values[material_id]

@@ -1,0 +1,164 @@
+"""What a training sees, as a digest: a training runs again only if its view changed.
+
+A view is one target, one level and one fold. Its digest covers, sorted by id, what such a training can see of each
+material and nothing else: id, part, target value to the last bit, and content.
+
+============  =======================================================
+level         content of a material
+============  =======================================================
+``none``      digest of its image arrays, and its formula
+``density``   digest of its unified grid, of which the quantiles are
+``formula``   its text of that level, word for word; likewise
+              ``keywords`` and ``all``
+============  =======================================================
+
+So another wording of `all` leaves the trainings on `formula` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rhoflow.config import near
+from rhoflow.dataset.splits import Part, fold_part
+from rhoflow.dataset.stores import LEVELS, read_digests, read_kept, read_level, shard_ids
+from rhoflow.errors import StudyError
+from rhoflow.materials.digests import digest_json, read_json, write_json
+
+PARTS = ("train", "val", "test")
+LEAST = 2  # materials a part: R2 is not defined for one
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """One material of a view: id, part in this fold, target in house units, formula and shard."""
+
+    material_id: str
+    part: str
+    y: float
+    formula: str
+    shard: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The study-wide tables that all views share.
+
+    Attributes
+    ----------
+    kept : DataFrame
+        kept.csv, index material_id, sorted.
+    targets : DataFrame
+        targets.parquet, index material_id.
+    parts : dict of str to "test" or int
+        splits.json's assignment.
+    folds : int
+        Number of folds of the split.
+    """
+
+    kept: pd.DataFrame
+    targets: pd.DataFrame
+    parts: dict[str, Part]
+    folds: int
+
+    @classmethod
+    def read(cls, root: Path) -> Dataset:
+        """Read the tables of a study's result folder."""
+        splits = read_json(root / "dataset/splits.json")
+        kept = read_kept(root).set_index("material_id").sort_index()
+        targets = pd.read_parquet(root / "dataset/targets.parquet").set_index("material_id")
+        return cls(kept, targets, splits["assignment"], splits["folds"])
+
+    def rows(self, target: str, fold: int) -> list[ViewRow]:
+        """Materials with a value of `target`, sorted by id.
+
+        Raises
+        ------
+        StudyError
+            If the target or the fold is not there.
+        """
+        if target not in self.targets:
+            raise StudyError(
+                f"target {target!r} is not in dataset/targets.parquet{near(target, self.targets.columns)};"
+                f" it holds {', '.join(self.targets.columns)}"
+            )
+        if not 0 <= fold < self.folds:
+            raise StudyError(f"fold {fold}: the split has folds 0 to {self.folds - 1}")
+        y = self.targets[target].reindex(self.kept.index).dropna()
+        kept = self.kept.loc[y.index]
+        columns = zip(y.index, y.tolist(), kept["formula"], kept["shard"], strict=True)
+        return [ViewRow(key, fold_part(self.parts[key], fold), value, *facts) for key, value, *facts in columns]
+
+
+def write_views(root: Path, *, targets: Sequence[str], levels: Sequence[str], folds: int) -> None:
+    """Write views/<target>.<level>.<fold>.json, each ``{"n": {"train", "val", "test"}, "digest"}``.
+
+    Parameters
+    ----------
+    levels : sequence of str
+        Some of ``none``, ``density``, ``formula``, ``keywords``, ``all``.
+    folds : int
+        Number of folds.
+
+    Raises
+    ------
+    StudyError
+        If a part of a fold has fewer than two materials with the target.
+    """
+    dataset = Dataset.read(root)
+    for level in levels:
+        contents = read_contents(root, dataset, level)
+        for target in targets:
+            for fold in range(folds):
+                rows = dataset.rows(target, fold)
+                _check_parts(rows, dataset, target, fold)
+                write_json(view_path(root, target, level, fold), describe_view(rows, contents))
+
+
+def view_path(root: Path, target: str, level: str, fold: int) -> Path:
+    """File of a view."""
+    return root / "views" / f"{target}.{level}.{fold}.json"
+
+
+def read_contents(root: Path, dataset: Dataset, level: str) -> dict[str, str]:
+    """Read what a training of a level can see of each kept material, as text (see the module's table)."""
+    check_level(level)
+    shards = shard_ids(dataset.kept.reset_index())
+    ids = [material_id for group in shards.values() for material_id in group]
+    if level == "none":
+        formulas = dataset.kept.loc[ids, "formula"]
+        images = zip(read_digests(root, shards, "slices"), formulas, strict=True)
+        values = [f"{digest} {formula}" for digest, formula in images]
+    elif level == "density":
+        values = read_digests(root, shards, "grids")
+    else:
+        values = read_level(root, shards, level)
+    return dict(zip(ids, values, strict=True))
+
+
+def describe_view(rows: Sequence[ViewRow], contents: dict[str, str]) -> dict[str, Any]:
+    """Content of a view file."""
+    seen = sorted([row.material_id, row.part, row.y.hex(), contents[row.material_id]] for row in rows)
+    return {"n": {part: sum(row.part == part for row in rows) for part in PARTS}, "digest": digest_json(seen)}
+
+
+def check_level(level: str) -> None:
+    """Stop at an unknown level."""
+    if level not in LEVELS:
+        raise StudyError(f"level {level!r} is unknown{near(level, LEVELS)}; known: {', '.join(LEVELS)}")
+
+
+def _check_parts(rows: Sequence[ViewRow], dataset: Dataset, target: str, fold: int) -> None:
+    wanted = PARTS if "test" in dataset.parts.values() else PARTS[:2]
+    for part in wanted:
+        n = sum(row.part == part for row in rows)
+        if n < LEAST:
+            raise StudyError(
+                f"{target}, fold {fold}: {n} materials with this target in the {part} part, at least {LEAST} are"
+                " needed; use another splits.seed, fewer splits.folds, or add materials"
+            )
