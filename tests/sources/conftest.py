@@ -56,7 +56,7 @@ Catalogue = Callable[[DirectorySource], Catalogued]
 def catalogue(tmp_path: Path) -> Catalogue:
     def make(source: DirectorySource, n_shards: int = 3) -> Catalogued:
         made = Catalogued(tmp_path / "results")
-        write_catalog(source, n_shards=n_shards, table=made.table, rejected=made.rejected_file, cache=made.cache)
+        write_catalog(source, made.table, made.rejected_file, n_shards=n_shards, cache=made.cache)
         return made
 
     return make

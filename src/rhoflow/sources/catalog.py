@@ -48,19 +48,19 @@ class Catalog:
         self.folders.pop(material_id, None)
 
 
-def write_catalog(source: DirectorySource, *, n_shards: int, table: Path, rejected: Path, cache: Path) -> None:
+def write_catalog(source: DirectorySource, table: Path, rejected: Path, *, n_shards: int, cache: Path) -> None:
     """Write the catalogue of a source; a file whose bytes would stay the same is left alone.
 
     Parameters
     ----------
-    n_shards : int
-        Number of shards of the study.
     table : Path
         ``catalog/materials.parquet``, sorted by id: material_id, path, structure_path (null without one),
         size_bytes, content_key, shard, one float64 column a property (house unit, NaN is missing), then the
         source's other columns as text.
     rejected : Path
         ``catalog/rejected.json``, ``{id: {"reason", "detail"}}``.
+    n_shards : int
+        Number of shards of the study.
     cache : Path
         Remembered file digests (see `content_digests`); safe to delete.
 
