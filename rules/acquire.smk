@@ -58,9 +58,7 @@ rule ingest:
     input:
         plan=manifest,
     output:
-        store=f"{ROOT}/raw/{{shard}}.h5",
-        digest=f"{ROOT}/raw/{{shard}}.h5.digest.json",
-        summary=f"{ROOT}/raw/{{shard}}.h5.summary.json",
+        **shard_files(f"{ROOT}/raw/{{shard}}.h5"),
     log:
         f"{LOGS}/ingest/{{shard}}.log",
     benchmark:

@@ -59,6 +59,15 @@ def shard_stores():
     return expand(patterns, shard=SHARDS)
 
 
+def shard_files(store):
+    """Outputs of a per-shard rule: the store, its content hashes, its statistics and rejections."""
+    return {
+        "store": store,
+        "digest": f"{store}.digest.json",
+        "summary": f"{store}.summary.json",
+    }
+
+
 def manifest(wildcards):
     """The shard's manifest, known once `plan` has run: Snakemake then compares its content, not its date."""
     checkpoints.plan.get()

@@ -5,9 +5,7 @@ rule grids:
     input:
         archive=rules.ingest.output.store,
     output:
-        store=f"{ROOT}/grids/{{shard}}.zarr.zip",
-        digest=f"{ROOT}/grids/{{shard}}.zarr.zip.digest.json",
-        summary=f"{ROOT}/grids/{{shard}}.zarr.zip.summary.json",
+        **shard_files(f"{ROOT}/grids/{{shard}}.zarr.zip"),
     log:
         f"{LOGS}/grids/{{shard}}.log",
     benchmark:
@@ -34,10 +32,8 @@ rule slices:
     input:
         archive=rules.ingest.output.store,
     output:
-        store=f"{ROOT}/slices/{{shard}}.npz",
-        digest=f"{ROOT}/slices/{{shard}}.npz.digest.json",
-        summary=f"{ROOT}/slices/{{shard}}.npz.summary.json",
-        pictures=f"{ROOT}/slices/{{shard}}.png.zip",
+        **shard_files(f"{ROOT}/slices/{{shard}}.npz"),
+        **({"pictures": f"{ROOT}/slices/{{shard}}.png.zip"} if STUDY.slices.png else {}),
     log:
         f"{LOGS}/slices/{{shard}}.log",
     benchmark:
@@ -49,7 +45,7 @@ rule slices:
         mem_mb=4000,
         runtime=120,
     params:
-        options=options("field", "grid", "slices"),
+        options=options("field", "slices"),
         code=source_digest("density", "materials"),
     message:
         "Cut the density images of shard {wildcards.shard}"
@@ -62,9 +58,7 @@ rule describe:
     input:
         archive=rules.ingest.output.store,
     output:
-        store=f"{ROOT}/text/{{shard}}.jsonl",
-        digest=f"{ROOT}/text/{{shard}}.jsonl.digest.json",
-        summary=f"{ROOT}/text/{{shard}}.jsonl.summary.json",
+        **shard_files(f"{ROOT}/text/{{shard}}.jsonl"),
     log:
         f"{LOGS}/describe/{{shard}}.log",
     benchmark:
@@ -109,7 +103,9 @@ rule clean:
         runtime=30,
     params:
         options=options("clean", "targets"),
-        code=source_digest("dataset/clean.py", "dataset/targets.py", "materials"),
+        code=source_digest(
+            "dataset/clean.py", "dataset/targets.py", "dataset/stores.py", "materials"
+        ),
     message:
         "Keep or reject each material"
     shell:
@@ -137,7 +133,7 @@ rule splits:
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
     shell:
-        "python {SCRIPTS}/splits.py --kept {input} --splits {output} --options {params.options:q} > {log} 2>&1"
+        "python {SCRIPTS}/splits.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
 
 
 rule leakage:
@@ -157,7 +153,7 @@ rule leakage:
         mem_mb=2000,
         runtime=10,
     params:
-        code=source_digest("dataset/leakage.py"),
+        code=source_digest("dataset/leakage.py", "dataset/stores.py"),
     message:
         "Check that nothing leaks between training and test"
     shell:

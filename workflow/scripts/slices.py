@@ -9,9 +9,9 @@ from rhoflow.density.images import slice_shard
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
 parser.add_argument("--store", type=Path, required=True, help="slices/<shard>.npz")
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with field, grid, slices")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with field and slices")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     study = arguments.options
-    slice_shard(arguments.archive, arguments.store, field=study.field, options=study.slices, shape=study.grid.shape)
+    slice_shard(arguments.archive, arguments.store, field=study.field, options=study.slices)

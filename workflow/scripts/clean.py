@@ -1,0 +1,15 @@
+"""Keep or reject each material of a study: dataset/kept.csv, rejected.csv, fences.json, targets.parquet."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.dataset.clean import write_clean
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with clean and targets")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    write_clean(arguments.root, arguments.options.clean, arguments.options.targets)

@@ -1,0 +1,12 @@
+"""Check that nothing leaks between training and test: dataset/leakage.json."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.dataset.leakage import write_leakage
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+
+if __name__ == "__main__":
+    write_leakage(parser.parse_args().root)
