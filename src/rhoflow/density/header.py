@@ -77,7 +77,12 @@ class _Lines:
         return values
 
     def error(self, reason: Reason, words: list[str], expected: str) -> RejectedMaterialError:
-        """Word the complaint about the line read last."""
+        """Word the complaint about the line read last; what is wrong with a last line is that the file ends."""
+        rest = self.text.read()
+        if self.blank and not rest.strip():
+            return RejectedMaterialError(Reason.EMPTY, f"{self.path}: no content; copy or compute it again")
+        if not rest and reason is Reason.UNREADABLE:
+            reason = Reason.TRUNCATED
         found = " ".join(words)[:60]
         return RejectedMaterialError(
             reason, f"{self.path}: line {self.number} is {found!r}, expected {expected}; is this a CHGCAR?"
@@ -102,8 +107,10 @@ def read_header(text: BinaryIO, path: Path) -> Header:
     lines = _Lines(text, path)
     lines.next("a comment")
     scale_words = lines.next("the scale factor")
+    n_factors = 3 if len(scale_words) >= 3 else 1
+    factors = np.array(lines.floats(scale_words, n_factors, "the scale factor: one number, or three"))
     rows = [lines.floats(lines.next("a lattice vector"), 3, "a lattice vector: three numbers") for _ in range(3)]
-    lattice, scale = _scaled(lines, scale_words, np.array(rows))
+    lattice, scale = _scaled(factors, np.array(rows), path)
     group_symbols, counts = _read_species(lines)
     check_volume(lattice, sum(counts), path)
     coords, line_symbols = _read_sites(lines, counts, lattice, scale)
@@ -115,24 +122,23 @@ def read_header(text: BinaryIO, path: Path) -> Header:
 
 
 def _scaled(
-    lines: _Lines, words: list[str], lattice: NDArray[np.float64]
+    factors: NDArray[np.float64], lattice: NDArray[np.float64], path: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lattice [A], and the factor (3,) of its Cartesian axes.
 
     VASP takes one positive factor, one negative number (minus the volume [A^3]) or three positive factors.
     """
-    n = 3 if len(words) >= 3 else 1
-    scale = np.array(lines.floats(words, n, "the scale factor (line 2): one number, or three"))
-    with np.errstate(all="ignore"):  # absurd numbers overflow here and fail the volume check
-        if n == 1 and scale[0] < 0:
-            scale = np.cbrt(-scale / abs(np.linalg.det(lattice)))
+    scale = factors
+    with np.errstate(all="ignore"):  # absurd numbers overflow here and fail the check
+        if len(factors) == 1 and factors[0] < 0:
+            scale = np.cbrt(-factors / abs(np.linalg.det(lattice)))
         scale = np.broadcast_to(scale, (3,))
         scaled = lattice * scale
     if not (np.isfinite(scaled).all() and (scale > 0).all()):
         raise RejectedMaterialError(
             Reason.BAD_STRUCTURE,
-            f"{lines.path}: scale factor {' '.join(words)[:60]!r} on lattice {lattice.tolist()} gives no cell;"
-            " allowed are one positive factor, minus a volume, or three positive factors",
+            f"{path}: scale factor {factors.tolist()} on lattice {lattice.tolist()} gives no cell; allowed are one"
+            " positive factor, minus a volume, or three positive factors",
         )
     return scaled, scale
 
