@@ -93,7 +93,7 @@ def _slice_record(record: Record, field: str, options: SliceOptions) -> Arrays:
         "lattice_constant": view.lattice_constant,
         "side": view.side,
     }
-    return arrays | {name: np.float64(value) for name, value in numbers.items()}
+    return arrays | {name: np.array(value, dtype=np.float64) for name, value in numbers.items()}
 
 
 def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> None:
@@ -108,7 +108,7 @@ def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> N
     for name in ("amplitude", "mean", "std", "lattice_constant", "side"):
         stacked[name] = np.array([arrays[name] for arrays in made.values()], dtype=np.float64)
     with atomic(store) as part, part.open("wb") as file:
-        np.savez(file, **stacked)
+        np.savez(file, allow_pickle=False, **stacked)
 
 
 def _write_pngs(path: Path, made: dict[str, Arrays]) -> None:

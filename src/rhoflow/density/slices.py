@@ -138,7 +138,8 @@ def _find_view(
     pitch = side / pixels
     spectrum = low_pass(rho, cell, g_cut=np.pi / pitch)
     plane = find_plane(cell, spectrum, normals=normals, through=through)
-    return _View(cell, spectrum, plane, side, (np.arange(pixels) - (pixels - 1) / 2) * pitch)
+    offsets = (np.arange(pixels, dtype=np.float64) - (pixels - 1) / 2) * pitch
+    return _View(cell, spectrum, plane, side, offsets)
 
 
 def _evaluate(spectrum: Spectrum, plane: Plane, cell: StandardCell, offsets: Floats) -> Floats:
