@@ -301,8 +301,8 @@ def test_image_is_linear_in_the_density() -> None:
 
 
 CONVENTIONAL_F = [[-1, 1, 1], [1, -1, 1], [1, 1, -1]]
-# Where the grid, not the pixel pitch, ends the spectrum, two cells keep slightly different spheres. Measured at 299 px:
-# Al 2e-6, NaCl 5e-5, TiNiSn 2e-4 of the range (conventional grid as fine as the primitive one).
+# Where the grid, not the pixel pitch, ends the spectrum, two cells keep slightly different spheres. Measured at
+# 299 px: Al 2e-6, NaCl 5e-5, TiNiSn 2e-4 of the range (conventional grid as fine as the primitive one).
 GRID_LIMITED = 5e-4
 
 
