@@ -40,6 +40,7 @@ _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], Any]] = {
 # and all-electron files (AECCAR) miss by 0.01 and more.
 _ELECTRONS_ATOL = 1e-3
 _ELECTRONS_RTOL = 1e-6
+_MIN_DISTANCE = 0.3  # A; the shortest bond, H2, has 0.74
 # Fortran drops the E of a three-digit exponent: 0.1234-100. A parser of doubles takes that for two numbers.
 _EXPONENT_WITHOUT_E = re.compile(rb"(\d)([+-]\d{3})(?=\s)")
 
@@ -205,6 +206,10 @@ def _volumetric(structure: Structure, blocks: list[NDArray[np.float64]], path: P
             " get the file again",
         )
     check_volume(structure.lattice.matrix, len(structure), path)
+    if not structure.is_valid(tol=_MIN_DISTANCE):
+        raise RejectedMaterialError(
+            Reason.BAD_STRUCTURE, f"{path}: two sites are closer than {_MIN_DISTANCE} A; correct the coordinates"
+        )
     electrons = _check_electrons(total, structure, path)
     for block in others:
         _mean(block, path)
