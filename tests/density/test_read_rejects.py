@@ -121,7 +121,10 @@ CASES = {
     "scale nan": (edited(1, "nan"), Reason.UNREADABLE, "line 2 is 'nan', expected the scale factor"),
     "flat cell": (edited(4, LINES[3]), Reason.BAD_STRUCTURE, "the cell has 0 A^3 for 2 atoms"),
     "tiny cell": (edited(1, "0.01"), Reason.BAD_STRUCTURE, "check scale factor and lattice (lines 2-5)"),
-    "huge cell": (edited(1, "1e300"), Reason.BAD_STRUCTURE, "A^3 for 2 atoms"),
+    "huge cell": (edited(1, "1e300"), Reason.BAD_STRUCTURE, "at most 1000 A"),
+    "long cell": (edited(2, "1e40 2.8 2.8"), Reason.BAD_STRUCTURE, "and at most 1000 A"),
+    "lost site": (edited(9, "0.5 0.5 1e200"), Reason.BAD_STRUCTURE, "a fractional coordinate is 1e+200, at most 100"),
+    "sites on one place": (edited(9, LINES[8]), Reason.BAD_STRUCTURE, "two sites are closer than 0.3 A"),
     "unknown element": (edited(5, "  Na  Xq"), Reason.NO_ELEMENTS, "line 6 names 'Xq', which is no element"),
     "symbol missing": (edited(5, "  Na"), Reason.BAD_STRUCTURE, "1 element symbols (Na) but 2 numbers of atoms"),
     "no atoms": (edited(6, "  0  0"), Reason.UNREADABLE, "line 7 is '0 0', expected element symbols or numbers"),
@@ -263,6 +266,7 @@ def mp_object(**changes) -> bytes:
 
 DISORDERED = Structure(NACL.lattice, [{"Na": 0.5, "K": 0.5}, "Cl"], NACL.frac_coords)
 FLAT = NACL.as_dict() | {"lattice": {"matrix": [[1, 0, 0], [0, 1, 0], [1, 1, 0]]}}
+NAN = Structure(NACL.lattice, NACL.species, [[0, 0, 0], [0.5, 0.5, np.nan]]).as_dict()
 MP_CASES = {
     "empty": (b"", Reason.EMPTY, "download it again"),
     "null": (b"null", Reason.UNREADABLE, "no density object of the Materials Project"),
@@ -279,6 +283,7 @@ MP_CASES = {
         "expected one three",
     ),
     "disordered": (mp_object(poscar={"structure": DISORDERED.as_dict()}), Reason.UNREADABLE, "no density object"),
+    "coordinate nan": (mp_object(poscar={"structure": NAN}), Reason.BAD_STRUCTURE, "a fractional coordinate is nan"),
     "flat cell": (mp_object(poscar={"structure": FLAT}), Reason.BAD_STRUCTURE, "the cell has 0 A^3"),
     "wrong count": (mp_object(data={"total": [[[8.5]]]}), Reason.ELECTRON_COUNT, "8.5 electrons"),
 }

@@ -18,6 +18,7 @@ from pymatgen.core import Element
 from rhoflow.errors import Reason, RejectedMaterialError
 
 MIN_VOLUME_PER_ATOM = 0.5  # A^3; diamond, the densest ordinary solid, has 5.7
+MAX_LENGTH = 1000.0  # A; far beyond any cell, far below what overflows in a lattice reduction
 _BYTES_PER_SITE = 6  # "0 0 0\n": the shortest line that can hold a coordinate
 
 
@@ -112,7 +113,7 @@ def read_header(text: BinaryIO, path: Path) -> Header:
     rows = [lines.floats(lines.next("a lattice vector"), 3, "a lattice vector: three numbers") for _ in range(3)]
     lattice, scale = _scaled(factors, np.array(rows), path)
     group_symbols, counts = _read_species(lines)
-    check_volume(lattice, sum(counts), path)
+    check_cell(lattice, sum(counts), path)
     coords, line_symbols = _read_sites(lines, counts, lattice, scale)
     if group_symbols is not None:
         symbols: list[str] | None = [s for s, n in zip(group_symbols, counts, strict=True) for _ in range(n)]
@@ -206,15 +207,17 @@ def _read_sites(
     return coords, symbols if len(symbols) == n_sites else None
 
 
-def check_volume(lattice: NDArray[np.float64], n_sites: int, path: Path) -> None:
-    """Reject a cell that is flat, infinite or too small for its atoms."""
+def check_cell(lattice: NDArray[np.float64], n_sites: int, path: Path) -> None:
+    """Reject a cell that is flat, too small for its atoms, or absurdly long."""
     with np.errstate(all="ignore"):
         volume = abs(np.linalg.det(lattice))
-    if not MIN_VOLUME_PER_ATOM * n_sites <= volume < np.inf:
+        longest = np.linalg.norm(lattice, axis=1).max()
+    if not (volume >= MIN_VOLUME_PER_ATOM * n_sites and longest <= MAX_LENGTH):
         raise RejectedMaterialError(
             Reason.BAD_STRUCTURE,
-            f"{path}: the cell has {volume:.4g} A^3 for {n_sites} atoms, at least {MIN_VOLUME_PER_ATOM} A^3 an atom"
-            " are expected; check scale factor and lattice (lines 2-5)",
+            f"{path}: the cell has {volume:.4g} A^3 for {n_sites} atoms and vectors up to {longest:.4g} A, expected"
+            f" at least {MIN_VOLUME_PER_ATOM} A^3 an atom and at most {MAX_LENGTH:g} A; check scale factor and lattice"
+            " (lines 2-5)",
         )
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 
 from rhoflow.density.blocks import read_blocks
-from rhoflow.density.header import check_volume, read_header
+from rhoflow.density.header import check_cell, read_header
 from rhoflow.density.symbols import borrow_symbols
 from rhoflow.errors import Reason, RejectedMaterialError
 
@@ -41,6 +41,7 @@ _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], Any]] = {
 _ELECTRONS_ATOL = 1e-3
 _ELECTRONS_RTOL = 1e-6
 _MIN_DISTANCE = 0.3  # A; the shortest bond, H2, has 0.74
+_MAX_FRAC_COORD = 100.0  # sites may lie in other cells, but not where digits get lost
 # Fortran drops the E of a three-digit exponent: 0.1234-100. A parser of doubles takes that for two numbers.
 _EXPONENT_WITHOUT_E = re.compile(rb"(\d)([+-]\d{3})(?=\s)")
 
@@ -127,8 +128,6 @@ def read_mp_object(path: Path) -> Volumetric:
             warnings.simplefilter("ignore")  # about the age of the serialised structure
             found = Structure.from_dict(chgcar["poscar"]["structure"])
             structure = Structure(found.lattice.matrix, [site.specie.Z for site in found], found.frac_coords)
-        if not np.isfinite(structure.frac_coords).all():
-            raise ValueError("coordinates are not finite")
     except Exception as error:  # whatever a foreign document can make json and pymatgen raise
         raise RejectedMaterialError(
             Reason.UNREADABLE,
@@ -205,16 +204,26 @@ def _volumetric(structure: Structure, blocks: list[NDArray[np.float64]], path: P
             f"{path}: blocks of shapes {[block.shape for block in blocks]}, expected one three-dimensional grid;"
             " get the file again",
         )
-    check_volume(structure.lattice.matrix, len(structure), path)
-    if not structure.is_valid(tol=_MIN_DISTANCE):
-        raise RejectedMaterialError(
-            Reason.BAD_STRUCTURE, f"{path}: two sites are closer than {_MIN_DISTANCE} A; correct the coordinates"
-        )
+    check_cell(structure.lattice.matrix, len(structure), path)
+    _check_sites(structure, path)
     electrons = _check_electrons(total, structure, path)
     for block in others:
         _mean(block, path)
     rho, *spins = (np.divide(block, structure.volume, order="C") for block in blocks)
     return Volumetric(structure, rho, dict(zip(_SPIN_FIELDS[len(spins)], spins, strict=True)), electrons)
+
+
+def _check_sites(structure: Structure, path: Path) -> None:
+    farthest = np.abs(structure.frac_coords).max()
+    if not farthest <= _MAX_FRAC_COORD:  # NaN fails too
+        raise RejectedMaterialError(
+            Reason.BAD_STRUCTURE,
+            f"{path}: a fractional coordinate is {farthest:.4g}, at most {_MAX_FRAC_COORD:g} is allowed; correct it",
+        )
+    if not structure.is_valid(tol=_MIN_DISTANCE):
+        raise RejectedMaterialError(
+            Reason.BAD_STRUCTURE, f"{path}: two sites are closer than {_MIN_DISTANCE} A; correct the coordinates"
+        )
 
 
 def _check_electrons(total: NDArray[np.float64], structure: Structure, path: Path) -> float:
