@@ -184,9 +184,11 @@ checkpoint views:
         mem_mb=4000,
         runtime=30,
     params:
-        options=options("targets", "levels", "splits"),
-        code=source_digest("dataset/views.py"),
+        levels=VIEWS,
+        options=options("targets", "splits"),
+        code=source_digest("dataset/views.py", "dataset/stores.py"),
     message:
         "Digest what each training sees"
     shell:
-        "python {SCRIPTS}/views.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+        "python {SCRIPTS}/views.py --root {ROOT} --levels {params.levels}"
+        " --options {params.options:q} > {log} 2>&1"

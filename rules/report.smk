@@ -80,7 +80,7 @@ rule provenance:
     message:
         "Gather the provenance"
     shell:
-        "python {SCRIPTS}/provenance.py --root {ROOT} --study {params.study:q} > {log} 2>&1"
+        "python {SCRIPTS}/provenance.py --root {ROOT} --output {output} --study {params.study:q} > {log} 2>&1"
 
 
 rule report:

@@ -17,8 +17,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     write_catalog(
         arguments.options.source,
+        arguments.table,
+        arguments.rejected,
         n_shards=arguments.shards,
-        table=arguments.table,
-        rejected=arguments.rejected,
         cache=arguments.cache,
     )

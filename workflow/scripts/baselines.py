@@ -1,0 +1,19 @@
+"""Fit the baselines of one target, on the same folds as the networks."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.training.baselines import run_baselines
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--target", required=True)
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: levels, splits, seeds")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    study = arguments.options
+    run_baselines(
+        arguments.root, arguments.target, levels=study.levels, folds=study.splits.folds, seeds=study.seeds
+    )

@@ -1,0 +1,16 @@
+"""Gather the provenance of every run into one file."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.report.provenance import write_provenance
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--output", type=Path, required=True, help="provenance/provenance.json")
+parser.add_argument("--study", type=Study.model_validate_json, required=True, help="JSON of the study")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    write_provenance(arguments.root, arguments.output, study=arguments.study)

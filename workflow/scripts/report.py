@@ -1,0 +1,16 @@
+"""Write the self-contained report."""
+
+import argparse
+from pathlib import Path
+
+from rhoflow.config import Study
+from rhoflow.report.html import write_report
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--output", type=Path, required=True, help="report.html")
+parser.add_argument("--study", type=Study.model_validate_json, required=True, help="JSON of the study")
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    write_report(arguments.root, arguments.output, study=arguments.study)
