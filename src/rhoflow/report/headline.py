@@ -41,8 +41,8 @@ def chosen(frame: pd.DataFrame, series: Sequence[Series], target: str, group: st
     rows = frame[(frame["target"] == target) & (frame["group"] == group) & (frame["part"] == "val")]
     if not rows["rmse_mean"].notna().any():
         return None
-    best = rows.loc[rows["rmse_mean"].idxmin()]
-    kind = (target, best["model"], best["level"])
+    best = rows.sort_values("rmse_mean", kind="stable").iloc[0]
+    kind = (target, str(best["model"]), str(best["level"]))
     return next(one for one in series if (one.target, one.model, one.level) == kind)
 
 
@@ -73,11 +73,12 @@ def sentence(frame: pd.DataFrame, series: Sequence[Series], target: str, *, resa
             return f"No run has predicted the {name} yet."
         kind = "network" if only is network else "baseline"
         other = "baseline" if only is network else "network"
-        return f"{_capital(name)}: the best {kind}, {_scored(frame, only)}. No {other} has run to compare it with."
+        scored = _scored(frame, only)
+        return f"{_capital(name)}: the best {kind} by validation, {scored}. No {other} has run to compare it with."
     pair = compare(network, baseline, resamples=resamples)
     return (
-        f"{_capital(name)}, on {pair.n} test crystals: the best network, {_scored(frame, network)};"
-        f" the best baseline, {_scored(frame, baseline)}. {_verdict(pair)}"
+        f"{_capital(name)}, on {pair.n} test crystals: the best network by validation, {_scored(frame, network)};"
+        f" the best baseline by validation, {_scored(frame, baseline)}. {_verdict(pair)}"
     )
 
 

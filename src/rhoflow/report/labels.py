@@ -6,7 +6,7 @@ import math
 
 from rhoflow.properties import PROPERTIES
 
-NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Image + text network"}
+NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network"}
 BASELINES = {
     "mean": "Mean predictor",
     "magpie-forest": "Composition + random forest",
@@ -25,10 +25,12 @@ PROTOTYPES = {
     "AB_216_a_c": "zincblende",
     "AB_227_a_b": "B32",
     "AB2_225_a_c": "fluorite",
-    "AB3_225_a_bc": "D03",
+    "AB3_225_a_bc": "D0₃",
     "ABC2_225_a_b_c": "Heusler",
+    "ABC2_216_a_c_bd": "inverse Heusler",
     "ABC_216_a_b_c": "half-Heusler",
 }
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("mu_B", "μB"))
 
 
@@ -108,6 +110,11 @@ def decimals_for(value: float) -> int:
     if not math.isfinite(value) or value == 0:
         return 2
     return min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def formula_label(formula: str) -> str:
+    """Set the digits of a formula as subscripts, e.g. ``CaF₂``."""
+    return formula.translate(_SUBSCRIPTS)
 
 
 def prototype_label(prototype: str) -> str:

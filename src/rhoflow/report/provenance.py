@@ -118,7 +118,7 @@ def config_hash(study: Study) -> str:
 def data_hash(root: Path) -> str:
     """sha256 over kept ids, content digests and targets; the same for any number of shards and any order of rows."""
     kept_file, targets = root / "dataset" / "kept.csv", root / "dataset" / "targets.parquet"
-    kept = set(pd.read_csv(kept_file, dtype=str)["material_id"]) if kept_file.exists() else None
+    kept = set(_read_ids(kept_file)) if kept_file.exists() else None
     content = {
         stage: {
             material_id: digest
@@ -135,6 +135,11 @@ def data_hash(root: Path) -> str:
         values = {str(material_id): [repr(float(value)) for value in row] for material_id, *row in frame.itertuples()}
         values["columns"] = list(map(str, frame.columns))
     return digest_json({"kept": sorted(kept or ()), "content": content, "targets": values})
+
+
+def _read_ids(kept: Path) -> list[str]:
+    frame = pd.read_csv(kept, dtype=str, keep_default_na=False)  # NaN is sodium nitride
+    return list(frame["material_id"])
 
 
 def lineage(root: Path, study: Study, code: Code) -> Lineage:

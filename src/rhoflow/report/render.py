@@ -137,7 +137,7 @@ def to_terminal(table: Table) -> str:
         if number:
             shown.add_section()
         for row in rows:
-            shown.add_row(*(Text(f"{cell} *" if k in row.bold else cell) for k, cell in enumerate(row.cells)))
+            shown.add_row(*(Text(f"* {cell}" if k in row.bold else cell) for k, cell in enumerate(row.cells)))
     console = Console(file=io.StringIO(), width=TERMINAL_WIDTH, color_system=None, highlight=False)
     console.print(shown)
     console.print(Text(table.caption))

@@ -105,11 +105,8 @@ def _stages(series: Series) -> dict[str, list[dict[str, Any]]]:
 
 def epochs_used(series: Series, field: str = "epochs") -> dict[str, str]:
     """Epochs of each stage over the runs, e.g. ``{"readout": "96–120", "finetune": "4"}``."""
-    spans = {}
-    for name, runs in _stages(series).items():
-        counts = [stage[field] for stage in runs if stage[field] is not None]
-        spans[name] = labels.span(min(counts), max(counts)) if counts else labels.DASH
-    return spans
+    counts = {name: [stage[field] for stage in runs] for name, runs in _stages(series).items()}
+    return {name: labels.span(min(epochs), max(epochs)) for name, epochs in counts.items()}
 
 
 def why_stopped(series: Series) -> dict[str, str]:

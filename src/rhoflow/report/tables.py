@@ -122,8 +122,8 @@ def training_table(series: Iterable[Series], target: str, *, lineage_id: str) ->
         f"How the networks for the {labels.target_label(target)} were trained",
         ("Model", "Text", "Starting weights", "Stage", "Stopped by", "Epochs", "Best epoch"),
         (("", tuple(rows)),),
-        "Epochs: least to most over the runs. Best epoch: the one whose weights were kept, by validation loss. "
-        f"Lineage {lineage_id}.",
+        "Epochs: least to most over the runs. Best epoch: lowest validation loss; its weights were kept. 0: no epoch"
+        f" of the stage improved on the stage before. Lineage {lineage_id}.",
         text_columns=5,
     )
 

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rhoflow.report.crystals import read_crystals, read_pictures, read_text, varied_examples
+
+
+def test_crystals_have_part_prototype_and_targets(root: Path) -> None:
+    crystals = read_crystals(root).set_index("material_id")
+    assert len(crystals) == 114
+    assert crystals.loc["NaCl_rocksalt", "prototype"] == "rocksalt"
+    assert crystals.loc["Mn2CoAl_inverse-heusler", "prototype"] == "inverse Heusler"
+    assert set(crystals["part"]) == {"test", "fold 0", "fold 1", "fold 2"}
+    assert crystals["k_vrh"].notna().all()
+
+
+def test_sodium_nitride_keeps_its_name(small_root: Path) -> None:
+    file = small_root / "dataset/kept.csv"
+    table = pd.read_csv(file, dtype=str)
+    table.loc[0, ["material_id", "formula"]] = "NaN"
+    table.to_csv(file, index=False)
+    crystals = read_crystals(small_root)
+    assert crystals.loc[crystals["material_id"] == "NaN", "formula"].tolist() == ["NaN"]
+
+
+def test_examples_show_a_prototype_each_before_any_twice(root: Path) -> None:
+    crystals = read_crystals(root)
+    prototype = crystals.set_index("material_id")["prototype"]
+    ids = varied_examples(crystals, 12)
+    assert len(set(ids)) == 12
+    assert prototype[ids[:10]].is_unique
+    assert prototype[ids[:2]].tolist() == ["rocksalt", "half-Heusler"]  # the most frequent first
+
+
+def test_examples_do_not_depend_on_the_order_of_rows(root: Path) -> None:
+    crystals = read_crystals(root)
+    assert varied_examples(crystals.iloc[::-1], 8) == varied_examples(crystals, 8)
+
+
+def test_more_examples_than_crystals_are_all_crystals(root: Path) -> None:
+    crystals = read_crystals(root).head(3)
+    assert sorted(varied_examples(crystals, 24)) == crystals["material_id"].tolist()
+
+
+def test_pictures_are_those_of_the_store(root: Path) -> None:
+    found = read_pictures(root, ["NaCl_rocksalt", "Al_fcc", "nobody"])
+    assert set(found) == {"NaCl_rocksalt", "Al_fcc"}
+    for file in root.glob("slices/*.npz"):
+        with np.load(file) as store:
+            for k in np.flatnonzero(store["ids"] == "Al_fcc"):
+                assert np.array_equal(found["Al_fcc"].image, store["image"][k])
+                assert found["Al_fcc"].side == store["side"][k]
+
+
+def test_text_of_a_crystal(root: Path) -> None:
+    text = read_text(root, "NaCl_rocksalt")
+    assert text is not None
+    assert text["formula"] == "NaCl"
+    assert read_text(root, "nobody") is None
+
+
+def test_empty_folder_has_no_crystals(tmp_path: Path) -> None:
+    assert len(read_crystals(tmp_path)) == 0
+    assert varied_examples(read_crystals(tmp_path), 6) == []
