@@ -63,14 +63,17 @@ def orientations(cell: StandardCell, normal: Ints) -> Iterator[Orientation]:
     z = normal @ cell.reciprocal
     z /= np.linalg.norm(z)
     first, second = _reduced_plane_basis(normal, cell.primitive)
-    combinations = [i * first + j * second for i, j in product((-1, 0, 1), repeat=2) if i or j]
-    lengths = [float(np.linalg.norm(u @ cell.primitive)) for u in combinations]
-    for along, length in zip(combinations, lengths, strict=True):
+    steps = [(i, j) for i, j in product((-1, 0, 1), repeat=2) if i or j]
+    vectors = [i * first + j * second for i, j in steps]
+    lengths = [float(np.linalg.norm(vector @ cell.primitive)) for vector in vectors]
+    for (i, _), along, length in zip(steps, vectors, lengths, strict=True):
         if length > _SAME_LENGTH * min(lengths):
             continue
         x = along @ cell.primitive / length
-        axes = np.stack([x, np.cross(z, x), z])
-        yield Orientation(along, _partner(along, (first, second), axes[1] @ cell.primitive.T), axes)
+        y = np.array([z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]])
+        partner = second if i else first
+        across = partner if partner @ cell.primitive @ y > 0 else -partner
+        yield Orientation(along, across, np.stack([x, y, z]))
 
 
 def choose(
@@ -155,12 +158,3 @@ def _bezout(h: int, k: int) -> tuple[int, int]:
         rows = [rows[1], tuple(a - quotient * b for a, b in zip(rows[0], rows[1], strict=True))]  # type: ignore[list-item]
     sign = 1 if rows[0][0] > 0 else -1
     return sign * rows[0][1], sign * rows[0][2]
-
-
-def _partner(along: Ints, basis: tuple[Ints, Ints], y: Floats) -> Ints:
-    """In-plane lattice vector that completes `along` to a basis, on the side of +y (given in fractional terms)."""
-    for vector in basis:
-        across = np.cross(along, vector)
-        if np.gcd.reduce(across) == 1:
-            return vector if vector @ y > 0 else -vector
-    raise AssertionError((along, basis))
