@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 def fourier_image(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Magnitude of the two-dimensional Fourier transform of an image, on a logarithmic scale in [0, 1].
 
-        M = log(1 + abs(FFT2(image)) / p^2),        result = M / max(M),
+        M = log(1 + abs(FFT2(image))),        result = M / max(M),
 
-    the zero frequency at pixel (p // 2, p // 2). The division by p^2 makes magnitudes amplitudes of waves, whatever
-    the number of pixels. An image of zeros gives zeros.
+    the zero frequency at pixel (p // 2, p // 2). FFT2 is the plain sum over the p x p pixels, so spots far weaker than
+    the strongest stay visible. An image of zeros gives zeros.
     (Massa et al. 2024 v3, Table 3 and Fig. 9 use Fourier-transformed images without giving a formula.)
 
     Parameters
@@ -26,7 +26,7 @@ def fourier_image(image: NDArray[np.float32]) -> NDArray[np.float32]:
     (p, p) float32 array
         Values in [0, 1]; frequency grows with the row and column from the centre.
     """
-    waves = np.abs(scipy.fft.fft2(image.astype(np.float64))) / image.size
+    waves = np.abs(scipy.fft.fft2(image.astype(np.float64)))
     magnitude = np.log1p(scipy.fft.fftshift(waves))
     largest = float(magnitude.max())
     return np.asarray(magnitude / largest if largest > 0 else magnitude, dtype=np.float32)
