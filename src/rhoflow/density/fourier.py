@@ -12,8 +12,8 @@ def fourier_image(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
         M = log(1 + abs(FFT2(image))),        result = M / max(M),
 
-    the zero frequency at pixel (p // 2, p // 2). FFT2 is the plain sum over the p x p pixels, so spots far weaker than
-    the strongest stay visible. An image of zeros gives zeros.
+    the zero frequency at pixel (p // 2, p // 2). FFT2 is the plain sum over the p x p pixels, so spots far weaker
+    than the strongest stay visible. An image of zeros gives zeros.
     (Massa et al. 2024 v3, Table 3 and Fig. 9 use Fourier-transformed images without giving a formula.)
 
     Parameters
