@@ -216,8 +216,8 @@ def check_cell(lattice: NDArray[np.float64], n_sites: int, path: Path) -> None:
         raise RejectedMaterialError(
             Reason.BAD_STRUCTURE,
             f"{path}: the cell has {volume:.4g} A^3 for {n_sites} atoms and vectors up to {longest:.4g} A, expected"
-            f" at least {MIN_VOLUME_PER_ATOM} A^3 an atom and at most {MAX_LENGTH:g} A; check scale factor and lattice"
-            " (lines 2-5)",
+            f" at least {MIN_VOLUME_PER_ATOM} A^3 an atom and at most {MAX_LENGTH:g} A; check scale factor and"
+            " lattice (lines 2-5)",
         )
 
 
