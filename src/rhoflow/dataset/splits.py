@@ -40,8 +40,8 @@ def write_splits(root: Path, options: Splits) -> None:
         If a fold or a wanted test set is empty.
     """
     groups = material_groups(read_kept(root), options.strategy)
-    parts = {group: group_part(group, options) for group in set(groups.values())}
-    _check(parts, len(groups), options)
+    assignment = assign_parts(groups, options)
+    _check({groups[material_id]: part for material_id, part in assignment.items()}, len(groups), options)
     write_json(
         root / "dataset/splits.json",
         {
@@ -49,7 +49,7 @@ def write_splits(root: Path, options: Splits) -> None:
             "seed": options.seed,
             "test": options.test,
             "folds": options.folds,
-            "assignment": {material_id: parts[group] for material_id, group in groups.items()},
+            "assignment": assignment,
         },
     )
 
@@ -57,6 +57,11 @@ def write_splits(root: Path, options: Splits) -> None:
 def material_groups(kept: pd.DataFrame, strategy: str) -> dict[str, str]:
     """Group of each material, the members of which stay together."""
     return dict(zip(kept["material_id"], kept[GROUP_COLUMNS[strategy]], strict=True))
+
+
+def assign_parts(groups: Mapping[str, str], options: Splits) -> dict[str, Part]:
+    """Part of each material by id, for groups by id."""
+    return {material_id: group_part(group, options) for material_id, group in groups.items()}
 
 
 def group_part(group: str, options: Splits) -> Part:
