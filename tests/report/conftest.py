@@ -259,7 +259,8 @@ def made_up_training(key: RunKey) -> dict:
         "best_epoch": 40 + 5 * key.fold,
         "stopped": "early stopping",
     }
-    return {"weights": {name: value for name, value in weights.items() if value}, "stages": [first, last]}
+    used = {name: value for name, value in weights.items() if value}
+    return {"weights": used, "stages": [first, last], "texts_cut": 9 if key.level == "all" else 0}
 
 
 def made_up_history(key: RunKey, scale: float) -> pd.DataFrame:

@@ -84,6 +84,8 @@ def test_networks_tell_epochs_stop_and_weights(tables: Path) -> None:
     )
     assert row in text
     assert "| finetune | frozen by config | 0 | 0 |" in text
+    cut = "Texts cut at the token limit: Text network (all) 9 of 114; Fusion network (all) 9 of 114. Lineage"
+    assert text.count(cut) == 2
 
 
 def test_terminal_table_fits_and_marks_the_best(tables: Path) -> None:

@@ -188,7 +188,7 @@ def _stage_panel(axes: Axes, series: Series, stage: str) -> None:
         # The loss is the mean squared error of the standardised target.
         train = np.sqrt(rows["train_loss"].to_numpy(float)) * run.metrics["scaler"]["std"]
         label = f"fold {run.key.fold}" if run.key.seed == series.runs[0].key.seed else None
-        axes.plot(epochs, train, color=colour, linewidth=0.7, alpha=0.55, linestyle=(0, (1, 1.5)))
+        axes.plot(epochs, train, color=colour, linewidth=1.0, alpha=0.8, linestyle=(0, (1, 1.2)))
         axes.plot(epochs, val, color=colour, linewidth=1.1, alpha=0.9, label=label)
         best = next((one["best_epoch"] for one in run.metrics["training"]["stages"] if one["name"] == stage), 0)
         if best:

@@ -128,3 +128,9 @@ def weights_used(series: Series) -> str:
         if weights
     }
     return "; ".join(sorted(used))
+
+
+def texts_cut(series: Series) -> tuple[int, int]:
+    """How many texts were longer than the token limit, and of how many."""
+    counts = [((run.metrics["training"] or {}).get("texts_cut", 0), len(run.predictions)) for run in series.runs]
+    return max(counts)

@@ -14,7 +14,7 @@ from rhoflow.materials.digests import atomic
 from rhoflow.report import labels
 from rhoflow.report.provenance import Code, code_version, lineage
 from rhoflow.report.render import Row, Table, to_latex, to_markdown, to_terminal
-from rhoflow.report.results import epochs_used, results_frame, weights_used, why_stopped
+from rhoflow.report.results import epochs_used, results_frame, texts_cut, weights_used, why_stopped
 from rhoflow.report.runs import Series, read_series
 from rhoflow.training.data import PARTS
 
@@ -92,6 +92,7 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             f" {_count(len(study.seeds), 'seed')}), all tested on the same crystals.",
             f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of the test crystals,"
             " percentile method, predictions of the runs fixed; it does not include retraining.",
+            "Fusion networks see image and text.",
             "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
             "Bold: the highest mean test R²; this is no claim of a significant difference.",
             *(["Incomplete: " + "; ".join(missing) + "."] if missing else []),
@@ -106,10 +107,12 @@ def _count(n: int, what: str) -> str:
 
 def training_table(series: Iterable[Series], target: str, *, lineage_id: str) -> Table | None:
     """How the networks of a target were trained: epochs, best epoch, why they stopped, weights; None if none ran."""
-    rows = []
+    rows, cuts = [], []
     for one in series:
         if one.target != target or not labels.is_network(one.model):
             continue
+        cut, texts = texts_cut(one)
+        cuts += [f"{labels.series_label(one.model, one.level)} {cut} of {texts}"] if cut else []
         model, level = labels.model_label(one.model), _level_cell(one.level)
         best, stopped, weights = epochs_used(one, "best_epoch"), why_stopped(one), weights_used(one)
         for name, epochs in epochs_used(one).items():
@@ -123,7 +126,8 @@ def training_table(series: Iterable[Series], target: str, *, lineage_id: str) ->
         ("Model", "Text", "Starting weights", "Stage", "Stopped by", "Epochs", "Best epoch"),
         (("", tuple(rows)),),
         "Epochs: least to most over the runs. Best epoch: lowest validation loss; its weights were kept. 0: no epoch"
-        f" of the stage improved on the stage before. Lineage {lineage_id}.",
+        f" of the stage improved on the stage before."
+        f"{' Texts cut at the token limit: ' + '; '.join(cuts) + '.' if cuts else ''} Lineage {lineage_id}.",
         text_columns=5,
     )
 
