@@ -73,35 +73,43 @@ class Describer:
         Whatever robocrystallographer raises, and running out of time, leads to the fall-back text with a note.
         """
         robocrys = self._robocrys  # prepared outside of the time limit
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                with _time_limit(self.timeout_s):
-                    text = robocrys.describe(standard_cell(structure))
-            except _OutOfTimeError:
-                note = f"no description within {self.timeout_s:g} s"
-            except Exception as error:
-                # Not ours to foresee: CrystalNN, spglib and robocrystallographer have many ways to refuse a crystal.
-                note = f"{type(error).__name__}: {error}"
-            else:
-                return Description(settle_order(text), "robocrystallographer")
-            return Description(fallback_text(structure), "fallback", note)
+        try:
+            with _quiet(), _time_limit(self.timeout_s):
+                text = robocrys.describe(standard_cell(structure))
+        except _OutOfTimeError:
+            note = f"no description within {self.timeout_s:g} s"
+        except Exception as error:
+            # Not ours to foresee: CrystalNN, spglib and robocrystallographer have many ways to refuse a crystal.
+            note = f"{type(error).__name__}: {error}"
+        else:
+            return Description(settle_order(text), "robocrystallographer")
+        return Description(fallback_text(structure), "fallback", note)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop the warnings of robocrystallographer, pymatgen and spglib (deprecations, radii guessed) in the block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_quiet()
 def standard_cell(structure: Structure) -> Structure:
     """Conventional standard cell with origin and order of sites that follow from the crystal, not from its input.
 
     Robocrystallographer numbers sites in the order it meets them, and prints lengths with two decimals. So sites come
-    with the most crowded first, the first one at the origin, and numerical noise of the input is rounded away (else
-    a bond of 2.845 A is 2.84 in one cell and 2.85 in another).
+    with the least crowded first (which numbers the papers' example, mp-72, as published), the first one at the
+    origin, and numerical noise of the input is rounded away (else a bond of 2.845 A is 2.84 in one cell and 2.85 in
+    another).
     """
     plain = Structure(structure.lattice, structure.species, structure.frac_coords)
     cell = SpacegroupAnalyzer(plain, symprec=SYMPREC).get_conventional_standard_structure()
     matrix = np.round(cell.lattice.matrix, 5)
     crowding = np.round(_crowding(cell), 6)
-    frac_coords = cell.frac_coords - cell.frac_coords[np.argmax(crowding)]
+    frac_coords = cell.frac_coords - cell.frac_coords[np.argmin(crowding)]
     frac_coords = np.round(frac_coords, 6) % 1.0
-    order = np.lexsort((*frac_coords.T[::-1], -crowding))
+    order = np.lexsort((*frac_coords.T[::-1], crowding))
     return Structure(matrix, [cell.species[i] for i in order], frac_coords[order])
 
 
@@ -138,18 +146,24 @@ def _sorted_list(words: str, comma: str) -> str:
     return adjective + f"{comma} ".join([first, *others[:-1], f"and {others[-1]}"])
 
 
+@_quiet()
 def fallback_text(structure: Structure) -> str:
-    """Say formula, space group and sites in a few sentences, without bond lengths."""
+    """Say formula, space group and sites of the conventional cell in a few sentences, without bond lengths."""
     formula = structure.composition.reduced_formula
     try:
-        analyzer = SpacegroupAnalyzer(standard_cell(structure), symprec=SYMPREC)
-        crystal = analyzer.get_symmetrized_structure()
-        system, symbol = analyzer.get_crystal_system(), analyzer.get_space_group_symbol()
+        cell = standard_cell(structure)
+        analyzer = SpacegroupAnalyzer(cell, symprec=SYMPREC)
+        sites = analyzer.get_symmetry_dataset()
     except Exception:  # a structure that spglib refuses, e.g. a disordered one, still has its formula
         return f"{formula} crystallizes in an unknown space group."
-    sites = zip(crystal.equivalent_sites, crystal.wyckoff_symbols, strict=True)
-    sentences = [f"{orbit[0].species_string} occupies the Wyckoff position {wyckoff}." for orbit, wyckoff in sites]
-    return " ".join([f"{formula} crystallizes in the {system} {symbol} space group.", *sentences])
+    system, symbol = analyzer.get_crystal_system(), analyzer.get_space_group_symbol()
+    sentences = [f"{formula} crystallizes in the {system} {symbol} space group."]
+    # Site symmetries, not Wyckoff letters: those change with the origin.
+    for first, count in zip(*np.unique(sites.equivalent_atoms, return_counts=True), strict=True):
+        symmetry = sites.site_symmetry_symbols[first].replace(".", "")
+        plural = "s" if count > 1 else ""
+        sentences.append(f"{cell[int(first)].species_string} sits on {count} site{plural} of symmetry {symmetry}.")
+    return " ".join(sentences)
 
 
 class _OutOfTimeError(BaseException):
