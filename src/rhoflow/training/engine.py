@@ -1,0 +1,84 @@
+"""Lightning, as quiet and reproducible as rhoflow wants it: the one place where a Trainer is made."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from rhoflow.models import torchvision_schemas  # noqa: F401  (before lightning)
+
+# isort: split
+import lightning
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+# Narrow on purpose: each message, why it does not matter here.
+_NOT_NEWS = (
+    r".*does not have many workers.*",  # all data are in memory; workers would only change the order of things
+    r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6 builds a class that torch 2.13 calls old
+)
+
+
+@contextlib.contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Deterministic torch with a fixed number of CPU threads, as before afterwards.
+
+    On a CPU the same seed gives the same bytes. On a GPU operations without a deterministic form still run.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=warn_only)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _NOT_NEWS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def trainer(*, max_epochs: int = 1, callbacks: Sequence[Any] = ()) -> Iterator[Any]:
+    """Lightning Trainer on the GPU if there is one, without loggers, bars, checkpoints or files of its own."""
+    with _quiet_lightning():
+        yield lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=max_epochs,
+            callbacks=list(callbacks),
+            plugins=LightningEnvironment(),  # a training is one process, whatever SLURM variables say
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            inference_mode=False,  # its tensors could not be trained on
+        )
+
+
+def gpu_name() -> str | None:
+    """Name of the GPU that trainings use."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -1,0 +1,123 @@
+"""The two-stage fit: the readout on features of the frozen backbone, then everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rhoflow.config import Stage, Training
+from rhoflow.errors import StudyError
+from rhoflow.models.inputs import ArrayInputs, Inputs
+from rhoflow.models.networks import Network
+from rhoflow.training.data import Scaler, TrainingData
+from rhoflow.training.resume import ResumeFile, StageState
+from rhoflow.training.stage import FROZEN, OnFeatures, run_model, run_stage
+
+READOUT = "readout"
+FINETUNE = "finetune"
+SKIPPED = "skipped by config"
+AfterEpoch = Callable[[str, Stage, StageState], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit leaves besides the network, which holds the best weights.
+
+    Attributes
+    ----------
+    y_pred : (n,) float64 array
+        Predictions for all materials in the target's unit.
+    history : list of dict
+        Rows of history.csv.
+    stages : list of dict
+        ``name, epochs, best_epoch, stopped`` of each stage, for metrics.json.
+    n_cut : int
+        Texts that were longer than the token limit.
+    """
+
+    y_pred: NDArray[np.float64]
+    history: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+    n_cut: int
+
+
+def fit(
+    network: Network,
+    data: TrainingData,
+    *,
+    training: Training,
+    scaler: Scaler,
+    frozen: bool,
+    seed: Callable[..., int],
+    resume: ResumeFile,
+    after_epoch: AfterEpoch = lambda name, stage, state: None,
+) -> Fit:
+    """Fit a network in two stages and predict all materials with the weights of the lowest validation loss.
+
+    Fine-tuning starts from the best readout; where no epoch of it improves the validation loss, that readout on the
+    untouched backbone is the result (`best_epoch` 0).
+
+    Parameters
+    ----------
+    network : Network
+        Changed in place.
+    frozen : bool
+        Leave the second stage out.
+    seed : callable
+        Seed for a purpose, see `RunKey.random_seed`.
+    resume : ResumeFile
+        Where the state of the fit is kept.
+    after_epoch : callable
+        Called with stage name, stage and state after every epoch.
+    """
+    _check(data, training, frozen)
+    z = torch.from_numpy(scaler.standardise(data.y).astype(np.float32))
+    inputs = network.prepare(data.images, data.texts)
+    states = resume.load()
+
+    def run(name: str, stage: Stage, model: nn.Module, stage_inputs: Inputs) -> None:
+        def after(state: StageState) -> None:
+            resume.save(states, now=False)
+            after_epoch(name, stage, state)
+
+        state = states[name]
+        run_stage(
+            name, model, stage_inputs, data, z, stage=stage, std=scaler.std, state=state, seed=seed, after_epoch=after
+        )
+        resume.save(states, now=True)
+
+    readout = states.setdefault(READOUT, StageState(stopped=None if training.readout.epochs else SKIPPED))
+    features = run_model(network.backbone, inputs)
+    run(READOUT, training.readout, OnFeatures(network.readout), ArrayInputs("features", features))
+    states.setdefault(FINETUNE, StageState(best_loss=readout.best_loss, stopped=FROZEN if frozen else None))
+    if not frozen:
+        run(FINETUNE, training.finetune, network, inputs)
+        features = run_model(network.backbone, inputs)
+    z_pred = run_model(OnFeatures(network.readout), ArrayInputs("features", features))
+    return Fit(
+        y_pred=scaler.restore(z_pred.numpy().astype(np.float64)),
+        history=[row for state in states.values() for row in state.history],
+        stages=[_summary(name, state) for name, state in states.items()],
+        n_cut=inputs.n_cut,
+    )
+
+
+def _summary(name: str, state: StageState) -> dict[str, Any]:
+    return {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch, "stopped": state.stopped}
+
+
+def _check(data: TrainingData, training: Training, frozen: bool) -> None:
+    if training.readout.epochs == 0 and frozen:
+        raise StudyError("training.readout.epochs = 0 and the backbone is frozen: nothing to train; set it above 0")
+    for part, least in {"train": 2, "val": 1}.items():
+        if len(data.rows(part)) < least:
+            raise StudyError(
+                f"{len(data.rows(part))} materials in the {part} part, at least {least} needed; lower splits.folds or"
+                " splits.test, or add materials"
+            )

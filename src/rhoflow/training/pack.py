@@ -1,0 +1,220 @@
+"""Train a pack: the folds and seeds of one model, target and level, in one process.
+
+Importing torch, lightning, timm and transformers takes 5-10 s, so runs share a process; nothing else is shared. Each
+run is seeded by its own name, so a pack of one and a pack of many write the same bytes. A finished run waits in
+``scratch/<run>/done`` until the whole pack is finished: whoever reruns a killed pack adopts it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from rhoflow.config import Section, Stage, Training
+from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, write_json
+from rhoflow.models.networks import NETWORKS, Network, save_state
+from rhoflow.models.registry import Entry
+from rhoflow.models.weights import WEIGHTS
+from rhoflow.progress import LOG_EVERY_S, track
+from rhoflow.training.data import Scaler, TrainingData
+from rhoflow.training.engine import gpu_name, reproducible
+from rhoflow.training.evaluate import METRICS, PACKAGES, RunKey, Stopwatch, write_provenance, write_run
+from rhoflow.training.fit import Fit, fit
+from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
+
+NO_LEVEL = "none"
+HISTORY = "history.csv"
+HISTORY_COLUMNS = ("stage", "epoch", "lr", "train_loss", "val_loss", "val_rmse")
+_KEY = "key.json"
+_ROOM = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What the runs of a pack have in common.
+
+    Attributes
+    ----------
+    root, scratch : Path
+        The study's result folder, and where unfinished work is kept.
+    model, target, level : str
+        See `RunKey`.
+    unit : str
+        Of the target, as printed.
+    options : Section
+        What the network depends on: ``NETWORKS[model].take_options(study)``.
+    training : Training
+        The section of that name.
+    save_every_s : float
+        Least time between two saves of an unfinished run [s].
+    """
+
+    root: Path
+    scratch: Path
+    model: str
+    target: str
+    level: str
+    unit: str
+    options: Section
+    training: Training
+    save_every_s: float = SAVE_EVERY_S
+
+    @property
+    def entry(self) -> Entry[Any]:
+        """The registered network."""
+        return NETWORKS[self.model]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone stays frozen."""
+        return self.training.finetune.epochs == 0 or self.level in self.training.frozen_levels
+
+    def key(self, fold: int, seed: int) -> RunKey:
+        """Key of one run."""
+        return RunKey(self.model, self.target, self.level, fold, seed)
+
+    def parents(self, key: RunKey) -> dict[str, Path]:
+        """Folders of the runs of the same fold and seed that `key` is built on."""
+        keys = {
+            name: RunKey(name, key.target, run_level(name, key.level), key.fold, key.seed)
+            for name in self.entry.parents
+        }
+        return {name: parent.folder(self.root) for name, parent in keys.items()}
+
+
+def run_level(model: str, level: str) -> str:
+    """Level in the path of a network's run: `none` for a network that reads no text."""
+    return level if "texts" in NETWORKS[model].inputs else NO_LEVEL
+
+
+def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], TrainingData]) -> None:
+    """Train the runs of a pack that are not finished yet, then publish all of them.
+
+    Parameters
+    ----------
+    runs : sequence of (fold, seed)
+    load : callable
+        Data of a fold.
+    """
+    what = f"train {pack.model} {pack.target} {pack.level}"
+    for fold, seed in track(runs, total=len(runs), what=what):
+        _finish(pack, pack.key(fold, seed), load(fold))
+    for fold, seed in runs:
+        _publish(pack, pack.key(fold, seed))
+
+
+def run_digest(pack: Pack, key: RunKey, data: TrainingData) -> str:
+    """sha256 of everything a run's result depends on: data, settings, parents, code and engine versions."""
+    training = pack.training.model_dump(mode="json", exclude={"pack", "frozen_levels"})
+    code = [digest_file(path) for room in (_ROOM, _ROOM.parent / "models") for path in sorted(room.glob("*.py"))]
+    parents = {name: _parent_digest(folder) for name, folder in pack.parents(key).items()}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    options = pack.options.model_dump(mode="json")
+    return digest_json([key.name, data.digest(), options, training, pack.frozen, pack.unit, parents, code, versions])
+
+
+def _parent_digest(folder: Path) -> str | None:
+    weights = folder / WEIGHTS
+    return digest_file(weights) if weights.exists() else None  # building the network explains what is missing
+
+
+def _finish(pack: Pack, key: RunKey, data: TrainingData) -> None:
+    """Leave the run's results in scratch, unless they are there already."""
+    folder = pack.scratch / key.name
+    done, part = folder / "done", folder / "part"
+    digest = run_digest(pack, key, data)
+    if (done / _KEY).exists() and read_json(done / _KEY) == digest:
+        _tell(f"{key.name}: finished earlier, adopted from {done}")
+        return
+    for stale in (done, part):
+        shutil.rmtree(stale, ignore_errors=True)
+    part.mkdir(parents=True)
+    watch = Stopwatch.start()
+    resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s)
+    with reproducible(pack.training.threads):
+        torch.manual_seed(key.random_seed("weights"))
+        network = pack.entry.make(pack.options, pack.parents(key))
+        scaler = Scaler.fit(data.y[data.rows("train")])
+        fitted = fit(
+            network,
+            data,
+            training=pack.training,
+            scaler=scaler,
+            frozen=pack.frozen,
+            seed=key.random_seed,
+            resume=resume,
+            after_epoch=_Teller(key.name),
+        )
+    _write(part, pack.unit, key, data, scaler, network, fitted)
+    write_provenance(part, watch, gpu=gpu_name())
+    write_json(part / _KEY, digest)
+    part.rename(done)
+    resume.path.unlink()
+
+
+def _write(
+    folder: Path, unit: str, key: RunKey, data: TrainingData, scaler: Scaler, network: Network, fitted: Fit
+) -> None:
+    training = {"weights": network.weights, "stages": fitted.stages, "texts_cut": fitted.n_cut}
+    pd.DataFrame(fitted.history, columns=list(HISTORY_COLUMNS)).to_csv(folder / HISTORY, index=False)
+    save_state(network, folder)
+    write_run(
+        folder,
+        key=key,
+        unit=unit,
+        ids=data.ids,
+        part=data.part,
+        y_true=data.y,
+        y_pred=fitted.y_pred,
+        scaler=scaler,
+        training=training,
+    )
+
+
+def _publish(pack: Pack, key: RunKey) -> None:
+    """Copy a finished run to its folder of results, metrics.json last, and clear its scratch."""
+    done = pack.scratch / key.name / "done"
+    names = sorted((file.name for file in done.iterdir() if file.name != _KEY), key=lambda name: name == METRICS)
+    for name in names:
+        with atomic(key.folder(pack.root) / name) as file:
+            shutil.copyfile(done / name, file)
+    shutil.rmtree(done.parent)
+
+
+class _Teller:
+    """Prints a line now and then, and one at the end of a stage."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stage = ""
+        self.begin_s = self.told_s = 0.0
+        self.begin_epoch = 0
+
+    def __call__(self, name: str, stage: Stage, state: StageState) -> None:
+        now = time.monotonic()
+        if name != self.stage:  # the first epoch is the clock's zero
+            self.stage, self.begin_s, self.told_s, self.begin_epoch = name, now, now, state.epoch
+        if state.stopped is None and now - self.told_s < LOG_EVERY_S:
+            return
+        self.told_s = now
+        last = state.history[-1]
+        text = f"{self.name} {name} {state.epoch}/{stage.epochs}: training loss {last['train_loss']:.3g}, validation"
+        text += f" {last['val_loss']:.3g}, best {state.best_loss:.3g} at {state.best_epoch}"
+        if state.stopped:
+            _tell(f"{text}; {state.stopped}")
+        else:
+            rate = (state.epoch - self.begin_epoch) / (now - self.begin_s)
+            _tell(f"{text}; {rate:.2g} epochs/s, at most {(stage.epochs - state.epoch) / rate:.0f} s left")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

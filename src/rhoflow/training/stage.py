@@ -1,0 +1,209 @@
+"""One stage of a fit: AdamW on the squared error of the standardised target, with early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rhoflow.config import Stage
+from rhoflow.errors import StudyError
+from rhoflow.models.inputs import Batch, Inputs
+from rhoflow.training import engine
+from rhoflow.training.batches import EvenBatches, Item, in_order, loader
+from rhoflow.training.data import TrainingData
+from rhoflow.training.resume import StageState
+
+# isort: split
+import lightning
+
+EARLY = "early stopping"
+LIMIT = "epoch limit"
+FROZEN = "frozen by config"
+AfterEpoch = Callable[[StageState], None]
+
+
+class OnFeatures(nn.Module):
+    """The readout, fed with cached features instead of a backbone."""
+
+    def __init__(self, readout: nn.Module) -> None:
+        super().__init__()
+        self.readout = readout
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Standardised target (b,)."""
+        prediction: Tensor = self.readout(batch["features"])
+        return prediction
+
+
+class Task(lightning.LightningModule):  # type: ignore[misc]
+    """What Lightning needs to know of a model: its loss, its optimiser, and sums over an epoch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From a batch to the standardised target (b,); all its parameters are trained.
+    """
+
+    def __init__(self, model: nn.Module, stage: Stage | None = None, optimizer: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.saved_optimizer = optimizer
+        self.sums = {"train": 0.0, "val": 0.0}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW of the stage, where it was after a resume."""
+        assert self.stage is not None
+        adamw = torch.optim.AdamW(
+            self.model.parameters(), lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay, fused=True
+        )
+        if self.saved_optimizer is not None:
+            adamw.load_state_dict(self.saved_optimizer)
+        return adamw
+
+    def training_step(self, item: Item, _: int) -> Tensor:
+        """Mean squared error of a batch."""
+        return self._loss("train", item)
+
+    def validation_step(self, item: Item, _: int) -> None:
+        """Add a batch to the validation sum."""
+        self._loss("val", item)
+
+    def predict_step(self, item: Item, _: int) -> Tensor:
+        """Output of the model on a batch."""
+        output: Tensor = self.model(item[0])
+        return output
+
+    def _loss(self, part: str, item: Item) -> Tensor:
+        batch, z = item
+        loss = nn.functional.mse_loss(self.model(batch), z)
+        self.sums[part] += loss.item() * len(z)
+        return loss
+
+
+class Keeper(lightning.Callback):  # type: ignore[misc]
+    """After every epoch: record it, keep the best state, stop when there is no hope, save."""
+
+    def __init__(
+        self,
+        name: str,
+        stage: Stage,
+        state: StageState,
+        *,
+        n: dict[str, int],
+        std: float,
+        seed: Callable[..., int],
+        after_epoch: AfterEpoch,
+    ) -> None:
+        self.name, self.stage, self.state = name, stage, state
+        self.n, self.std, self.seed, self.after_epoch = n, std, seed, after_epoch
+
+    def on_train_epoch_start(self, trainer: Any, task: Task) -> None:
+        """Start the epoch's sums, and its random numbers (dropout) from its own seed."""
+        task.sums = dict.fromkeys(task.sums, 0.0)
+        torch.manual_seed(self.seed(self.name, "dropout", self.state.epoch))
+
+    def on_train_epoch_end(self, trainer: Any, task: Task) -> None:
+        """Take stock; Lightning has validated before it calls this."""
+        state = self.state
+        state.epoch += 1
+        loss = {part: task.sums[part] / self.n[part] for part in task.sums}
+        self._record(loss["train"], loss["val"])
+        if loss["val"] < state.best_loss:
+            state.best_loss, state.best_epoch, state.best = loss["val"], state.epoch, copy_state(task.model)
+        state.stopped = stop_reason(state, self.stage)
+        trainer.should_stop = state.stopped is not None
+        state.model, state.optimizer = task.model.state_dict(), trainer.optimizers[0].state_dict()
+        self.after_epoch(state)
+
+    def _record(self, train_loss: float, val_loss: float) -> None:
+        if not math.isfinite(train_loss + val_loss):
+            raise StudyError(
+                f"the loss is {train_loss} (training) and {val_loss} (validation) after epoch {self.state.epoch}:"
+                f" the fit diverged; lower training.{self.name}.learning_rate ({self.stage.learning_rate:g})"
+            )
+        self.state.history.append(
+            {
+                "stage": self.name,
+                "epoch": self.state.epoch,
+                "lr": self.stage.learning_rate,
+                "train_loss": train_loss,
+                "val_loss": val_loss,
+                "val_rmse": math.sqrt(val_loss) * self.std,
+            }
+        )
+
+
+def stop_reason(state: StageState, stage: Stage) -> str | None:
+    """Why a stage ends now, or None."""
+    if state.epoch >= stage.epochs:
+        return LIMIT
+    return EARLY if state.epoch - state.best_epoch >= stage.patience else None
+
+
+def run_stage(
+    name: str,
+    model: nn.Module,
+    inputs: Inputs,
+    data: TrainingData,
+    z: Tensor,
+    *,
+    stage: Stage,
+    std: float,
+    state: StageState,
+    seed: Callable[..., int],
+    after_epoch: AfterEpoch,
+) -> None:
+    """Train `model` from where `state` stands to the end of the stage; it ends with its best weights.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Of all materials of `data`.
+    z : (n,) float32 tensor
+        Standardised target.
+    std : float
+        Of the scaler, for the history.
+    state : StageState
+        Changed in place; ``best_loss`` is what an epoch has to beat.
+    seed : callable
+        Seed for a purpose.
+    after_epoch : callable
+        Called with the state after every epoch.
+    """
+    start = copy_state(model)
+    if state.model is not None:
+        model.load_state_dict(state.model)
+    rows = {part: data.rows(part).tolist() for part in ("train", "val")}
+    n = {part: len(rows[part]) for part in rows}
+    if state.stopped is None:
+        keeper = Keeper(name, stage, state, n=n, std=std, seed=seed, after_epoch=after_epoch)
+        order = EvenBatches(
+            rows["train"], stage.batch_size, lambda epoch: seed(name, "order", epoch), first_epoch=state.epoch
+        )
+        model.train()
+        with engine.trainer(max_epochs=stage.epochs - state.epoch, callbacks=[keeper]) as trainer:
+            trainer.fit(
+                Task(model, stage, state.optimizer),
+                loader(inputs, z, order),
+                loader(inputs, z, in_order(rows["val"])),
+            )
+    model.load_state_dict(start if state.best is None else state.best)
+    state.model = state.optimizer = None
+
+
+def run_model(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Output (n, ...) of a model in evaluation mode on all inputs, on the CPU."""
+    batches = loader(inputs, torch.zeros(len(inputs)), in_order(range(len(inputs))))
+    model.eval()
+    with engine.trainer() as trainer:
+        return torch.cat([output.cpu() for output in trainer.predict(Task(model), batches)])
+
+
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copy a model's state on the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
