@@ -293,11 +293,13 @@ def test_input_is_left_alone() -> None:
     assert structure == sites
 
 
-def test_image_is_linear_in_the_density() -> None:
+@pytest.mark.parametrize("factor", [3.0, -1.0])
+def test_image_is_linear_in_the_density(factor: float) -> None:
+    """Also for the opposite sign: where the structure can choose the view, the density has no say in it."""
     structure = crystal("TiNiSn")
     rho = gaussian_density(structure, 6.0)
     image = cut(rho, structure).image
-    assert difference(cut(3 * rho + 0.5, structure).image, 3 * image + 0.5) < ROUNDING
+    assert difference(cut(factor * rho + 0.5, structure).image, factor * image + 0.5) < ROUNDING
 
 
 CONVENTIONAL_F = [[-1, 1, 1], [1, -1, 1], [1, 1, -1]]
