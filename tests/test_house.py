@@ -15,7 +15,7 @@ from rhoflow import config_docs
 from rhoflow.config import Study, load_study
 
 ROOMS = ("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report", "cli")
-LEAVES = {"errors", "progress", "properties"}
+LEAVES = {"errors", "progress", "properties", "source_digest"}
 
 
 def imported_rooms(path: Path) -> set[str]:
