@@ -235,7 +235,7 @@ def _edit_table(source: DirectorySource) -> None:
 
 
 def _add_sidecar(source: DirectorySource) -> None:
-    (source.path / "properties.units.json").write_text("{}")
+    (source.path / "properties.csv.units.json").write_text("{}")
 
 
 @pytest.mark.parametrize("change", [_touch, _remove, _edit_table, _add_sidecar])

@@ -18,7 +18,9 @@ def _table(folder: Path, text: str, sidecar: object = None, kind: str = "json") 
     path = folder / "properties.csv"
     path.write_text(text)
     if sidecar is not None:
-        (folder / f"properties.units.{kind}").write_text(sidecar if isinstance(sidecar, str) else json.dumps(sidecar))
+        (folder / f"properties.csv.units.{kind}").write_text(
+            sidecar if isinstance(sidecar, str) else json.dumps(sidecar)
+        )
     return path
 
 

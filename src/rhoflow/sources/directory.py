@@ -76,7 +76,7 @@ def scan(path: Path) -> list[Folder]:
 
 def sidecar_paths(table: Path) -> tuple[Path, ...]:
     """Where the sidecar of a table of properties may lie (see `sources.table`)."""
-    return tuple(table.with_suffix(f".units.{kind}") for kind in ("json", "yaml"))
+    return tuple(table.with_name(f"{table.name}.units.{kind}") for kind in ("json", "yaml"))
 
 
 def _list_folder(parent: Path, name: str) -> Folder:

@@ -1,7 +1,7 @@
 """The table of properties: which column is which property, in which unit.
 
 A column is named ``<property>_<unit>`` (``k_vrh_GPa``), or a sidecar beside the table says what it holds:
-``properties.units.json`` or ``properties.units.yaml`` for ``properties.csv``, with one entry a column,
+``properties.csv.units.json`` or ``properties.csv.units.yaml`` for ``properties.csv``, with one entry a column,
 ``{"K (kbar)": {"property": "k_vrh", "unit": "kbar"}, "band_gap_type": null}``. The unit may be left out for
 a dimensionless property; null says that the column is no property. Every other column is kept as text.
 """
