@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from rhoflow.config import load_study
 from rhoflow.errors import StudyError
+from rhoflow.report.names import FIGURE_INDEX, TABLE_NAMES, figure_names
 from rhoflow.source_digest import source_digest
 from rhoflow.sources.catalog import source_fingerprint
 from rhoflow.training.baselines import BASELINE_LEVELS

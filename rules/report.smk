@@ -1,4 +1,6 @@
 # Tables, figures, provenance and the report, from the runs' files alone.
+# Each table prints a lineage id, the hash of config, data and all of rhoflow's source: hence ALL_CODE.
+ALL_CODE = source_digest(".")
 
 
 rule tables:
@@ -9,7 +11,7 @@ rule tables:
             name=["metrics.json", "predictions.parquet"],
         ),
     output:
-        multiext(f"{ROOT}/tables/results", ".csv", ".md", ".tex", ".txt"),
+        expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
     log:
         f"{LOGS}/tables.log",
     benchmark:
@@ -21,14 +23,12 @@ rule tables:
         mem_mb=4000,
         runtime=30,
     params:
-        options=options("report"),
-        code=source_digest(
-            "report/tables.py", "report/statistics.py", "training/evaluate.py"
-        ),
+        study=STUDY.model_dump_json(),
+        code=ALL_CODE,
     message:
         "Make the tables"
     shell:
-        "python {SCRIPTS}/tables.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+        "python {SCRIPTS}/tables.py --root {ROOT} --output {ROOT}/tables --study {params.study:q} > {log} 2>&1"
 
 
 rule figures:
@@ -37,7 +37,12 @@ rule figures:
         rules.tables.output,
         rules.clean.output.kept,
     output:
-        directory(f"{ROOT}/figures"),
+        expand(
+            f"{ROOT}/figures/{{name}}.{{kind}}",
+            name=figure_names(STUDY),
+            kind=["png", "svg"],
+        ),
+        f"{ROOT}/figures/{FIGURE_INDEX}",
     log:
         f"{LOGS}/figures.log",
     benchmark:
@@ -49,12 +54,12 @@ rule figures:
         mem_mb=4000,
         runtime=30,
     params:
-        options=options("report"),
-        code=source_digest("report/figures.py", "report/statistics.py"),
+        study=STUDY.model_dump_json(),
+        code=ALL_CODE,
     message:
         "Draw the figures"
     shell:
-        "python {SCRIPTS}/figures.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+        "python {SCRIPTS}/figures.py --root {ROOT} --output {ROOT}/figures --study {params.study:q} > {log} 2>&1"
 
 
 rule provenance:
@@ -76,7 +81,7 @@ rule provenance:
         runtime=10,
     params:
         study=STUDY.model_dump_json(),
-        code=source_digest("."),
+        code=ALL_CODE,
     message:
         "Gather the provenance"
     shell:
@@ -103,7 +108,7 @@ rule report:
         runtime=30,
     params:
         study=STUDY.model_dump_json(),
-        code=source_digest("report"),
+        code=ALL_CODE,
     message:
         "Write the report"
     shell:

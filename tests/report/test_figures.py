@@ -10,7 +10,8 @@ from PIL import Image
 
 from rhoflow.config import Study, load_study
 from rhoflow.report.crystals import Picture, read_crystals
-from rhoflow.report.figures import figure_names, read_index, write_figures
+from rhoflow.report.figures import read_index, write_figures
+from rhoflow.report.names import figure_names
 from rhoflow.report.plots import distribution_figure, learning_figure, overview_figure, parity_figure, slices_figure
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import read_series

@@ -9,6 +9,7 @@ import pytest
 
 from rhoflow.config import Study
 from rhoflow.report import labels
+from rhoflow.report.names import TABLE_NAMES
 from rhoflow.report.provenance import Code
 from rhoflow.report.render import (
     TERMINAL_WIDTH,
@@ -20,7 +21,7 @@ from rhoflow.report.render import (
     to_markdown,
     to_terminal,
 )
-from rhoflow.report.tables import NAMES, write_tables
+from rhoflow.report.tables import write_tables
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def test_tables_are_the_same_bytes_every_time(
     root: Path, study: Study, code: Code, tables: Path, tmp_path: Path
 ) -> None:
     write_tables(root, tmp_path, study=study, code=code)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(NAMES)
-    for name in NAMES:
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(TABLE_NAMES)
+    for name in TABLE_NAMES:
         assert (tmp_path / name).read_bytes() == (tables / name).read_bytes()
 
 

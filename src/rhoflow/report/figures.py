@@ -15,6 +15,7 @@ from rhoflow.materials.digests import read_json, write_json
 from rhoflow.report import labels
 from rhoflow.report.crystals import read_crystals, read_pictures, varied_examples
 from rhoflow.report.headline import chosen
+from rhoflow.report.names import FIGURE_INDEX
 from rhoflow.report.plots import (
     distribution_figure,
     learning_figure,
@@ -25,8 +26,6 @@ from rhoflow.report.plots import (
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, read_series
 from rhoflow.report.style import house_style, save
-
-INDEX = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -63,18 +62,12 @@ def write_figures(root: Path, out: Path, *, study: Study) -> None:
         for entry, figure in _all(root, study, series, frame, crystals):
             save(figure, out, entry.name)
             entries.append(asdict(entry))
-    write_json(out / INDEX, entries)
-
-
-def figure_names(study: Study) -> list[str]:
-    """Names of the figures of a study, without suffix."""
-    kinds = ["parity", *(["learning"] if study.models else []), "distribution"]
-    return ["overview", *(f"{kind}_{target}" for target in study.targets for kind in kinds), "slices"]
+    write_json(out / FIGURE_INDEX, entries)
 
 
 def read_index(folder: Path) -> list[Entry]:
     """Entries of the figures in `folder`; none if they have not been drawn."""
-    index = folder / INDEX
+    index = folder / FIGURE_INDEX
     return [Entry(**entry) for entry in read_json(index)] if index.exists() else []
 
 

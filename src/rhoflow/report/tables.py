@@ -18,7 +18,6 @@ from rhoflow.report.results import epochs_used, results_frame, texts_cut, weight
 from rhoflow.report.runs import Series, read_series
 from rhoflow.training.data import PARTS
 
-NAMES = ("results.csv", "results.md", "results.tex", "results.txt")
 _Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
 
 
