@@ -1,0 +1,156 @@
+"""The contract of every registered network: a new one is tested from the moment it is registered."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from rhoflow.errors import StudyError
+from rhoflow.models.networks import NETWORKS, load_state, save_state
+
+CLOSE = 1e-5
+N = 5
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.uniform(-1, 1, size=(N, 32, 32)).astype(np.float32)
+TEXTS = ("Ti.", "NaCl is Halite structured.", "MgO.", "All Mg-O bond lengths are 2.11 Å.", "Fe.")
+every_network = pytest.mark.parametrize("name", list(NETWORKS))
+
+
+@pytest.fixture
+def make(tiny_options):
+    def build(name, seed=0):
+        torch.manual_seed(seed)
+        entry = NETWORKS[name]
+        return entry.make(entry.take_options(tiny_options), {})
+
+    return build
+
+
+def _batch(network):
+    return network.prepare(IMAGES, TEXTS)[list(range(N))]
+
+
+@every_network
+def test_one_number_a_material(make, name):
+    network = make(name).eval()
+    prediction = network(_batch(network))
+    assert prediction.shape == (N,)
+    assert prediction.dtype == torch.float32
+
+
+@every_network
+def test_penultimate_vector_has_the_readouts_width(make, name):
+    network = make(name).eval()
+    assert network.penultimate(_batch(network)).shape == (N, network.readout.n_penultimate)
+
+
+@every_network
+def test_features_have_the_announced_width(make, name):
+    network = make(name).eval()
+    assert network.backbone(_batch(network)).shape == (N, network.backbone.n_features)
+
+
+@every_network
+def test_prediction_is_the_readout_on_the_backbone(make, name):
+    network = make(name).eval()
+    batch = _batch(network)
+    assert torch.equal(network(batch), network.readout(network.backbone(batch)))
+
+
+@every_network
+def test_inputs_are_the_registered_ones(make, name):
+    network = make(name)
+    given = {"images": IMAGES, "texts": TEXTS}
+    needed = {key: given[key] if key in NETWORKS[name].inputs else None for key in given}
+    assert len(network.prepare(**needed)) == N
+
+
+@every_network
+def test_evaluation_is_deterministic(make, name):
+    network = make(name).eval()
+    batch = _batch(network)
+    assert torch.equal(network(batch), network(batch))
+
+
+@every_network
+def test_a_material_alone_is_as_in_a_batch(make, name):
+    network = make(name).eval()
+    inputs = network.prepare(IMAGES, TEXTS)
+    with torch.no_grad():
+        together = network(inputs[list(range(N))])
+        alone = torch.cat([network(inputs[[row]]) for row in range(N)])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=CLOSE)
+
+
+@every_network
+def test_inputs_are_left_unmutated(make, name):
+    network = make(name).train()
+    batch = _batch(network)
+    before = copy.deepcopy(batch)
+    network(batch).sum().backward()
+    assert all(torch.equal(batch[key], before[key]) for key in batch)
+
+
+@every_network
+def test_gradient_reaches_every_parameter_when_all_is_trained(make, name):
+    network = make(name).train()
+    (network(_batch(network)) ** 2).sum().backward()
+    without = [key for key, value in network.named_parameters() if value.grad is None]
+    assert without == []
+
+
+@every_network
+def test_gradient_stays_in_the_readout_when_features_are_cached(make, name):
+    network = make(name).train()
+    with torch.no_grad():
+        features = network.backbone(_batch(network))
+    (network.readout(features) ** 2).sum().backward()
+    assert all(value.grad is not None for value in network.readout.parameters())
+    assert all(value.grad is None for value in network.backbone.parameters())
+
+
+@every_network
+def test_same_seed_same_weights_another_seed_others(make, name):
+    first, again, other = (make(name, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@every_network
+def test_saved_state_restores_the_predictions(make, name, tmp_path):
+    network, other = make(name, 0).eval(), make(name, 1).eval()
+    batch = _batch(network)
+    save_state(network, tmp_path)
+    load_state(other, tmp_path)
+    assert torch.equal(network(batch), other(batch))
+
+
+@every_network
+def test_weights_are_named_for_every_modality(make, name):
+    modalities = {key.removesuffix("s") for key in NETWORKS[name].inputs}
+    assert set(make(name).weights) == modalities
+
+
+def test_fusion_is_built_on_its_parents_without_their_last_layers(make, tiny_options, tmp_path):
+    parents = {}
+    for name in ("image", "text"):
+        parents[name] = tmp_path / name
+        parents[name].mkdir()
+        save_state(make(name, seed=7), parents[name])
+    torch.manual_seed(1)
+    fusion = NETWORKS["fusion"].make(tiny_options, parents).eval()
+    image, text = (make(name, seed=7).eval() for name in ("image", "text"))
+    expected = torch.cat([network.penultimate(_batch(network)) for network in (image, text)], dim=1)
+    assert torch.equal(fusion.backbone(_batch(fusion)), expected)
+
+
+def test_missing_parent_says_what_to_make_first(tiny_options, tmp_path):
+    with pytest.raises(StudyError, match=r"image/model\.safetensors is missing: that run comes first"):
+        NETWORKS["fusion"].make(tiny_options, {"image": tmp_path / "image"})
+
+
+def test_state_of_another_architecture_is_refused(make, tmp_path):
+    save_state(make("image"), tmp_path)
+    with pytest.raises(StudyError, match="does not fit the configured architecture"):
+        load_state(make("text"), tmp_path)
