@@ -16,7 +16,7 @@ from rhoflow.dataset.load import load_view
 from rhoflow.dataset.splits import group_part
 from rhoflow.dataset.views import write_views
 from rhoflow.errors import StudyError
-from rhoflow.materials.digests import read_json
+from rhoflow.materials.digests import read_json, write_json
 
 N = 40
 NO_FILTER = Clean(iqr_factor=None)
@@ -162,6 +162,17 @@ def test_stale_view_is_refused(study: Path, change: Callable[[Path], None]) -> N
         StudyError, match=r"k_vrh.none.0.json: the stores or tables have changed .* run snakemake again"
     ):
         load_view(study, "k_vrh", "none", 0)
+
+
+def test_two_materials_that_swap_their_parts_change_the_digest_not_the_counts(study: Path) -> None:
+    before = read_json(study / "views/k_vrh.none.0.json")
+    splits = read_json(study / "dataset/splits.json")
+    splits["assignment"] |= {f"c{TRAINED:03d}": "test", f"c{TESTED:03d}": 0}
+    write_json(study / "dataset/splits.json", splits)
+    write_views(study, targets=["k_vrh"], levels=["none"], folds=3)
+    after = read_json(study / "views/k_vrh.none.0.json")
+    assert after["n"] == before["n"]
+    assert after["digest"] != before["digest"]
 
 
 def test_store_that_lacks_a_kept_material_is_named(study: Path) -> None:
