@@ -1,8 +1,8 @@
 """Descriptions a second: a warm `Describer` against stock robocrystallographer, which prepares itself anew each time.
 
 Both describe the same standard cells in one process, in turns, after a first crystal that does not count. CPU
-seconds, so that other work on the machine matters little. The strings must be the same, but for the order of two lists
-that stock leaves to Python's hash seed.
+seconds, so that other work on the machine matters little. The strings must be the same, but for the order of two
+lists that stock leaves to Python's hash seed.
 """
 
 from __future__ import annotations
