@@ -104,7 +104,11 @@ rule clean:
     params:
         options=options("clean", "targets"),
         code=source_digest(
-            "dataset/clean.py", "dataset/targets.py", "dataset/stores.py", "materials"
+            "dataset/clean.py",
+            "dataset/targets.py",
+            "dataset/stores.py",
+            "sources",
+            "materials",
         ),
     message:
         "Keep or reject each material"
@@ -129,7 +133,7 @@ rule splits:
         runtime=10,
     params:
         options=options("splits"),
-        code=source_digest("dataset/splits.py", "materials/ids.py"),
+        code=source_digest("dataset/splits.py", "dataset/stores.py", "materials/ids.py"),
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
     shell:
@@ -153,7 +157,9 @@ rule leakage:
         mem_mb=2000,
         runtime=10,
     params:
-        code=source_digest("dataset/leakage.py", "dataset/stores.py"),
+        code=source_digest(
+            "dataset/leakage.py", "dataset/splits.py", "dataset/stores.py"
+        ),
     message:
         "Check that nothing leaks between training and test"
     shell:
@@ -186,7 +192,7 @@ checkpoint views:
     params:
         levels=VIEWS,
         options=options("targets", "splits"),
-        code=source_digest("dataset/views.py", "dataset/stores.py"),
+        code=source_digest("dataset/views.py", "dataset/splits.py", "dataset/stores.py"),
     message:
         "Digest what each training sees"
     shell:

