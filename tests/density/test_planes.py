@@ -20,11 +20,18 @@ def millers(name: str, hkl: object) -> set[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "densest"),
-    [("Al", (1, 1, 1)), ("bcc", (0, 1, 1)), ("sc", (0, 0, 1)), ("diamond", (0, 1, 1)), ("NaCl", (0, 0, 1))],
+    ("name", "densest", "n_planes"),
+    [
+        ("Al", (1, 1, 1), 8),
+        ("bcc", (0, 1, 1), 12),
+        ("sc", (0, 0, 1), 6),
+        ("diamond", (0, 1, 1), 12),
+        ("NaCl", (0, 0, 1), 6),
+    ],
 )
-def test_densest_plane_of_textbook_lattices(name: str, densest: tuple[int, ...]) -> None:
+def test_densest_plane_of_textbook_lattices(name: str, densest: tuple[int, ...], n_planes: int) -> None:
     assert millers(name, "densest") == {densest}
+    assert len(find_normals(standard_cell(crystal(name)), "densest")) == n_planes
 
 
 def test_densest_plane_of_hcp_is_basal() -> None:
@@ -79,3 +86,15 @@ def test_absent_element_is_a_rejection_that_names_those_present() -> None:
     with pytest.raises(RejectedMaterialError, match=r"'Xe'.*Cl, Na") as caught:
         find_plane(cell, spectrum, normals=find_normals(cell, (1, 1, 1)), through="Xe")
     assert caught.value.reason is Reason.NO_PLANE
+
+
+@pytest.mark.parametrize("height", [0.3, -1.2])
+def test_a_height_is_counted_from_the_heaviest_site_along_the_normal(height: float) -> None:
+    structure = change_cell(crystal("ZnS"), shift=(0.2, 0.1, 0.4))
+    cell = standard_cell(structure)
+    spectrum = low_pass(gaussian_density(structure, 4.0), cell, g_cut=4.0)
+    plane = find_plane(cell, spectrum, normals=find_normals(cell, (1, 1, 1)), through=height)
+    zinc = cell.frac_coords[cell.numbers == 30]
+    rise = (plane.centres - zinc) @ cell.primitive @ plane.orientation.axes.T
+    assert rise == pytest.approx(np.array([[0, 0, height * 5.41 / np.sqrt(3)]]), abs=1e-9)
+    assert np.cross(*plane.orientation.axes[:2]) == pytest.approx(plane.orientation.axes[2])

@@ -71,9 +71,7 @@ def orientations(cell: StandardCell, normal: Ints) -> Iterator[Orientation]:
             continue
         x = along @ cell.primitive / length
         y = np.array([z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]])
-        partner = second if i else first
-        across = partner if partner @ cell.primitive @ y > 0 else -partner
-        yield Orientation(along, across, np.stack([x, y, z]))
+        yield Orientation(along, second if i else first, np.stack([x, y, z]))
 
 
 def choose(
