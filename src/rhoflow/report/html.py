@@ -122,15 +122,23 @@ def _facts(
     study: Study, series: Sequence[Series], crystals: pd.DataFrame, root: Path, origin: dict[str, Any]
 ) -> list[tuple[str, str]]:
     """Key numbers as (number, what it counts)."""
-    rejected = root / "dataset" / "rejected.csv"
     tests = int((crystals["part"] == "test").sum())
     return [
         (str(len(crystals)), "crystals used"),
-        (str(len(pd.read_csv(rejected)) if rejected.exists() else 0), "rejected, each with a reason"),
+        (str(_n_left_out(root, crystals)), "rejected, each with a reason"),
         (str(tests), "held out for the test"),
         (str(sum(len(one.runs) for one in series)), "runs: models × folds × seeds"),
         (_duration(origin["seconds"]), "of training and evaluation"),
     ]
+
+
+def _n_left_out(root: Path, crystals: pd.DataFrame) -> int:
+    """How many materials are out; a kept one may have rows too, for targets that it lacks."""
+    file = root / "dataset" / "rejected.csv"
+    if not file.exists():
+        return 0
+    rejected = pd.read_csv(file, dtype=str, keep_default_na=False)["material_id"]
+    return len(set(rejected) - set(crystals["material_id"]))
 
 
 def _duration(seconds: float) -> str:
