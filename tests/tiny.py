@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from rhoflow.config import FinetuneStage, ImageModel, Readout, ReadoutStage, TextModel, Training
-from rhoflow.models.networks import FusionOptions
+from rhoflow.models.networks import NETWORKS, FusionOptions
 from rhoflow.models.weights import locate
 from rhoflow.training.data import TrainingData
+from rhoflow.training.pack import Pack
 
 
 def write_tiny_encoder(folder: Path) -> Path:
@@ -66,3 +67,19 @@ def tiny_training(**changes: Any) -> Training:
     readout = ReadoutStage(epochs=5, patience=4, batch_size=4, learning_rate=3e-3)
     finetune = FinetuneStage(epochs=3, patience=3, batch_size=4, learning_rate=1e-3)
     return Training(**({"readout": readout, "finetune": finetune, "threads": 1} | changes))
+
+
+def tiny_pack(root: Path, encoder: Path, model: str = "image", **changes: Any) -> Pack:
+    """A pack of a tiny network that saves its state every epoch."""
+    fields: dict[str, Any] = {
+        "root": root,
+        "scratch": root / "scratch",
+        "model": model,
+        "target": "k_vrh",
+        "level": "none" if model == "image" else "formula",
+        "unit": "GPa",
+        "options": NETWORKS[model].take_options(tiny_options(encoder)),
+        "training": tiny_training(),
+        "save_every_s": 0.0,
+    }
+    return Pack(**(fields | changes))

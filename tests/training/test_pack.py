@@ -1,0 +1,245 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import tiny
+
+from rhoflow.config import ReadoutStage
+from rhoflow.errors import StudyError
+from rhoflow.models.networks import NETWORKS
+from rhoflow.training import pack as module
+from rhoflow.training.pack import run_digest, train_pack
+
+FOLDS = [(0, 0), (1, 0)]
+SAME = ("metrics.json", "predictions.parquet", "history.csv", "model.safetensors")
+EPOCHS = 5 + 3  # of a tiny run, both stages, when nothing stops it early
+TESTS = Path(tiny.__file__).parent
+
+
+def _train(root, encoder, model="image", runs=FOLDS[:1], load=tiny.tiny_data, **changes):
+    pack = tiny.tiny_pack(root, encoder, model, **changes)
+    train_pack(pack, runs, load)
+    return [pack.key(fold, seed).folder(root) for fold, seed in runs]
+
+
+def _bytes(folder):
+    return {name: (folder / name).read_bytes() for name in SAME}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_encoder):
+    """Two folds of the image network, trained without any disturbance."""
+    return _train(tmp_path_factory.mktemp("trained"), tiny_encoder, runs=FOLDS)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Lets a training stop with an exception after some epochs, counted over all runs."""
+
+    def after(epochs):
+        class Stop(module._Teller):
+            left = epochs
+
+            def __call__(self, name, stage, state):
+                Stop.left -= 1
+                if Stop.left == 0:
+                    raise InterruptedError
+
+        monkeypatch.setattr(module, "_Teller", Stop)
+
+    return after
+
+
+def test_run_has_its_files_and_no_others(trained):
+    for folder in trained:
+        assert sorted(file.name for file in folder.iterdir()) == sorted([*SAME, "run.prov.json"])
+
+
+def test_metrics_tell_weights_and_stages(trained):
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    training = metrics["training"]
+    assert {key: metrics[key] for key in ("model", "target", "level", "fold", "seed", "unit")} == {
+        "model": "image",
+        "target": "k_vrh",
+        "level": "none",
+        "fold": 0,
+        "seed": 0,
+        "unit": "GPa",
+    }
+    assert metrics["n"] == {"train": 12, "val": 8, "test": 4}
+    assert training["weights"] == {"image": "random"}
+    assert [(stage["name"], stage["epochs"]) for stage in training["stages"]] == [("readout", 5), ("finetune", 3)]
+    assert training["texts_cut"] == 0
+
+
+def test_scaler_is_that_of_the_training_part_alone(trained):
+    data = tiny.tiny_data(0)
+    y = data.y[data.part == "train"]
+    scaler = json.loads((trained[0] / "metrics.json").read_text())["scaler"]
+    assert scaler == {"mean": pytest.approx(y.mean()), "std": pytest.approx(y.std())}
+    assert scaler["mean"] != pytest.approx(data.y.mean(), rel=1e-3)
+
+
+def test_history_has_the_documented_columns(trained):
+    history = pd.read_csv(trained[0] / "history.csv")
+    assert list(history.columns) == ["stage", "epoch", "lr", "train_loss", "val_loss", "val_rmse"]
+    assert history["stage"].tolist() == ["readout"] * 5 + ["finetune"] * 3
+
+
+def test_predictions_agree_with_the_metrics(trained):
+    table = pd.read_parquet(trained[0] / "predictions.parquet")
+    val = table[table["part"] == "val"]
+    mae = json.loads((trained[0] / "metrics.json").read_text())["metrics"]["val"]["mae"]
+    assert np.mean(np.abs(val["y_true"] - val["y_pred"])) == pytest.approx(mae)
+
+
+def test_same_seed_same_bytes(trained, tmp_path, tiny_encoder):
+    again = _train(tmp_path, tiny_encoder)
+    assert _bytes(again[0]) == _bytes(trained[0])
+
+
+def test_pack_of_one_and_pack_of_many_give_the_same_bytes(trained, tmp_path, tiny_encoder):
+    alone = _train(tmp_path, tiny_encoder, runs=FOLDS[1:])
+    assert _bytes(alone[0]) == _bytes(trained[1])
+
+
+def test_another_seed_gives_another_network(trained, tmp_path, tiny_encoder):
+    other = _train(tmp_path, tiny_encoder, runs=[(0, 1)])
+    assert (other[0] / "model.safetensors").read_bytes() != (trained[0] / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 5, 6, 8, EPOCHS + 2], ids=lambda epochs: f"after-{epochs}")
+def test_run_resumed_after_an_exception_ends_with_the_same_bytes(trained, tmp_path, tiny_encoder, interrupt, epochs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_Teller", module._Teller)
+        interrupt(epochs)
+        with pytest.raises(InterruptedError):
+            _train(tmp_path, tiny_encoder, runs=FOLDS)
+        assert not (tmp_path / "runs").exists()
+        interrupt(0)  # never
+        resumed = _train(tmp_path, tiny_encoder, runs=FOLDS)
+    assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in trained]
+
+
+def test_resumed_run_does_not_repeat_what_was_saved(tmp_path, tiny_encoder, interrupt, monkeypatch):
+    interrupt(6)
+    with pytest.raises(InterruptedError):
+        _train(tmp_path, tiny_encoder)
+    seen = []
+
+    class Listen(module._Teller):
+        def __call__(self, name, stage, state):
+            seen.append((name, state.epoch))
+
+    monkeypatch.setattr(module, "_Teller", Listen)
+    _train(tmp_path, tiny_encoder)
+    assert seen == [("finetune", 2), ("finetune", 3)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import tiny
+from rhoflow.training import pack as module
+
+class Kill(module._Teller):
+    left = int(sys.argv[3])
+    def __call__(self, name, stage, state):
+        Kill.left -= 1
+        if Kill.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+module._Teller = Kill
+pack = tiny.tiny_pack(Path(sys.argv[1]), Path(sys.argv[2]))
+module.train_pack(pack, [(0, 0), (1, 0)], tiny.tiny_data)
+"""
+
+
+def test_pack_resumed_after_sigkill_ends_with_the_same_bytes(trained, tmp_path, tiny_encoder, capfd):
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_encoder), str(EPOCHS + 4)]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    resumed = _train(tmp_path, tiny_encoder, runs=FOLDS)
+    assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in trained]
+    assert "image/k_vrh/none/fold0/seed0: finished earlier, adopted" in capfd.readouterr().err
+
+
+def _finish_first_of_two(root, encoder, interrupt):
+    interrupt(EPOCHS + 1)
+    with pytest.raises(InterruptedError):
+        _train(root, encoder, runs=FOLDS)
+    interrupt(0)
+
+
+def test_finished_run_of_a_killed_pack_is_adopted_untouched(tmp_path, tiny_encoder, interrupt, capfd):
+    _finish_first_of_two(tmp_path, tiny_encoder, interrupt)
+    waiting = tmp_path / "scratch/image/k_vrh/none/fold0/seed0/done/run.prov.json"
+    told_then = waiting.read_bytes()
+    folders = _train(tmp_path, tiny_encoder, runs=FOLDS)
+    assert (folders[0] / "run.prov.json").read_bytes() == told_then
+    assert capfd.readouterr().err.count("adopted") == 1
+
+
+@pytest.mark.parametrize("change", ["data", "training"])
+def test_finished_run_of_other_data_or_settings_is_not_adopted(tmp_path, tiny_encoder, interrupt, capfd, change):
+    _finish_first_of_two(tmp_path, tiny_encoder, interrupt)
+    data = (lambda fold: tiny.tiny_data(fold, n=30)) if change == "data" else tiny.tiny_data
+    training = tiny.tiny_training() if change == "data" else tiny.tiny_training(readout=ReadoutStage(epochs=4))
+    _train(tmp_path, tiny_encoder, runs=FOLDS, load=data, training=training)
+    assert "adopted" not in capfd.readouterr().err
+
+
+def test_scratch_is_empty_after_a_pack(tmp_path, tiny_encoder):
+    _train(tmp_path, tiny_encoder)
+    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+
+
+def test_frozen_level_stops_after_the_readout(tmp_path, tiny_encoder):
+    training = tiny.tiny_training(frozen_levels=("formula",))
+    folder = _train(tmp_path, tiny_encoder, "text", training=training)[0]
+    stages = json.loads((folder / "metrics.json").read_text())["training"]["stages"]
+    assert stages[1]["stopped"] == "frozen by config"
+
+
+def test_fusion_takes_the_runs_of_the_same_fold_and_seed(tmp_path, tiny_encoder):
+    frozen = tiny.tiny_training(frozen_levels=("formula",))
+    image = _train(tmp_path, tiny_encoder, "image")[0]
+    text = _train(tmp_path, tiny_encoder, "text", training=frozen)[0]
+    fusion = _train(tmp_path, tiny_encoder, "fusion", training=frozen)[0]
+    state = safetensors.torch.load_file(fusion / "model.safetensors")
+    for name, folder in {"image": image, "text": text}.items():
+        parent = safetensors.torch.load_file(folder / "model.safetensors")
+        for key in (key for key in parent if key.startswith("readout.hidden.")):
+            assert (state[f"backbone.hidden.{name}.{key.removeprefix('readout.hidden.')}"] == parent[key]).all()
+
+
+def test_fusion_without_its_parents_says_what_comes_first(tmp_path, tiny_encoder):
+    with pytest.raises(
+        StudyError, match=r"image/k_vrh/none/fold0/seed0/model\.safetensors is missing: that run comes"
+    ):
+        _train(tmp_path, tiny_encoder, "fusion")
+
+
+def test_digest_depends_on_what_the_result_depends_on(tmp_path, tiny_encoder):
+    data = tiny.tiny_data()
+
+    def digest(data=data, **changes):
+        pack = tiny.tiny_pack(tmp_path, tiny_encoder, **changes)
+        return run_digest(pack, pack.key(0, 0), data)
+
+    options = tiny.tiny_options(tiny_encoder)
+    wider = options.model_copy(update={"readout": options.readout.model_copy(update={"dropout": 0.3})})
+    base = digest()
+    assert digest(training=tiny.tiny_training(pack="run")) == base
+    assert digest(training=tiny.tiny_training(frozen_levels=())) == base
+    assert digest(data=tiny.tiny_data(1)) != base
+    assert digest(training=tiny.tiny_training(threads=2)) != base
+    assert digest(training=tiny.tiny_training(frozen_levels=("all",)), level="all") != base
+    assert digest(options=NETWORKS["image"].take_options(wider)) != base
