@@ -1,13 +1,9 @@
-"""The generator is no installed package: make ``tools.dft`` importable, and give small examples of its data."""
+"""Small examples of the data that the generator shipped."""
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT))
 
 
 @pytest.fixture(scope="session")
