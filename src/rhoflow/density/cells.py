@@ -171,6 +171,10 @@ def to_primitive_indices(indices: Ints, cell: StandardCell) -> tuple[Ints, NDArr
 def _metric_symmetries(system: int) -> Ints:
     """(k, 3, 3) integer matrices R with R^T g R = g for the metric g of a crystal system."""
     metric = np.array(_METRICS[system])
-    matrices = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    vectors = np.array(list(product((-1, 0, 1), repeat=3)))
+    lengths = np.einsum("ki,ij,kj->k", vectors, metric, vectors)
+    # an image of a basis vector is as long as the vector itself
+    images = [vectors[np.abs(lengths - length) < 1e-9] for length in np.diag(metric)]
+    matrices = np.array([np.stack(columns, axis=1) for columns in product(*images)])
     moved = np.swapaxes(matrices, 1, 2) @ metric @ matrices
     return np.asarray(matrices[np.abs(moved - metric).max(axis=(1, 2)) < 1e-9])

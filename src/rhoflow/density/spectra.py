@@ -66,12 +66,19 @@ def low_pass(rho: Floats, cell: StandardCell, *, g_cut: float) -> Spectrum:
     # abs(m_i) = abs(G . a_i) / 2 pi <= radius abs(a_i) / 2 pi
     i, j, k = (np.arange(-limit, limit + 1) for limit in np.floor(radius * lengths / (2 * np.pi)).astype(int))
     k = k[k >= 0]
-    block = _corner(rho, i, j, k)
-    indices = np.stack(np.meshgrid(i, j, k, indexing="ij"), axis=-1).reshape(-1, 3)
-    wave_vectors = indices @ (2 * np.pi * np.linalg.inv(lattice).T)
-    inside = np.einsum("ij,ij->i", wave_vectors, wave_vectors) <= radius**2
-    indices, block = indices[inside], block.reshape(-1)[inside]
-    return _onto_primitive(indices, block * np.where(indices[:, 2] > 0, 2, 1), cell)
+    inside = _squared_lengths(lattice, i, j, k) <= radius**2
+    indices = np.argwhere(inside) + [i[0], j[0], k[0]]
+    coefficients = _corner(rho, i, j, k)[inside]
+    return _onto_primitive(indices, coefficients * np.where(indices[:, 2] > 0, 2, 1), cell)
+
+
+def _squared_lengths(lattice: Floats, i: Ints, j: Ints, k: Ints) -> Floats:
+    """Squares of the wave vectors [1/A^2] on the block of indices i x j x k, from the reciprocal metric."""
+    reciprocal = 2 * np.pi * np.linalg.inv(lattice).T
+    g = reciprocal @ reciprocal.T
+    x, y, z = i[:, None, None], j[:, None], k
+    flat = g[0, 0] * x**2 + 2 * g[0, 1] * x * y + g[1, 1] * y**2
+    return np.asarray(flat + 2 * (g[0, 2] * x + g[1, 2] * y) * z + g[2, 2] * z**2)
 
 
 def _corner(rho: Floats, i: Ints, j: Ints, k: Ints) -> Complexes:
