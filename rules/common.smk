@@ -1,6 +1,7 @@
 # The validated study and the few helpers that the rules share. Nothing here touches data.
 import json
 import os
+import shutil
 
 from snakemake.exceptions import WorkflowError
 
@@ -160,5 +161,5 @@ def pack_file(stem, suffix):
 
 # Every view: what the baselines of a target see.
 all_views = views(VIEWS)
-# One training a GPU; the resource limits nothing where the profile sets none.
-GPU = 1
+# One training a GPU on this machine; without one, the cores decide. profiles/slurm asks for GPUs itself.
+GPU = int(shutil.which("nvidia-smi") is not None)

@@ -197,7 +197,7 @@ class Training(Section):
     frozen_levels: tuple[Level, ...] = Field(
         ("all",), description="text levels whose text and fusion models stop after the readout (long texts are slow)"
     )
-    threads: int = Field(2, ge=1, description="CPU threads of a training process; part of the numbers, so fixed here")
+    threads: int = Field(1, ge=1, description="CPU threads of a training; part of the numbers, so fixed here")
     pack: Literal["run", "all"] = Field(
         "all", description="runs a process: one, or all folds and seeds of one target, level and model (same bytes)"
     )
@@ -218,7 +218,7 @@ class Study(Section):
     )
     source: DirectorySource = DirectorySource()
     shards: int = Field(
-        4, ge=1, le=2000, description="groups of materials that are processed together; about n / 256"
+        2, ge=1, le=2000, description="groups of materials that are processed together; about n / 256"
     )
     field: Literal["total", "spin"] = Field("total", description="the density: total, or spin (up minus down)")
     grid: Grid = Grid()
