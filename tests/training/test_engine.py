@@ -4,6 +4,14 @@ import torch
 from rhoflow.training import engine
 
 
+def test_seeding_is_that_of_torch():
+    with torch.random.fork_rng([]):
+        torch.manual_seed(12345)
+        expected = torch.rand(4)
+        engine.seed_torch(12345)
+        assert torch.equal(torch.rand(4), expected)
+
+
 def test_settings_of_torch_are_as_before_afterwards():
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     with engine.reproducible(threads=1):

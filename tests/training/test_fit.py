@@ -10,7 +10,7 @@ from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS
 from rhoflow.training.data import Scaler
 from rhoflow.training.evaluate import RunKey
-from rhoflow.training.fit import fit
+from rhoflow.training.fit import FeatureCache, fit
 from rhoflow.training.resume import ResumeFile
 
 KEY = RunKey("image", "k_vrh", "none", 0, 0)
@@ -33,6 +33,7 @@ def _fit(network, tmp_path, *, frozen=False, data=None, **training):
         frozen=frozen,
         seed=KEY.random_seed,
         resume=ResumeFile(tmp_path / "resume.pt", "digest"),
+        cache=FeatureCache(),
     )
 
 
@@ -58,6 +59,15 @@ def test_finetune_stage_changes_the_backbone_where_it_helps(network, tmp_path):
     assert fitted.stages[0] == {"name": "readout", "epochs": 0, "best_epoch": 0, "stopped": "skipped by config"}
     assert fitted.stages[1]["best_epoch"] > 0
     assert not all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_pretrained_batch_norm_is_fine_tuned_without_a_warning(network, tmp_path):
+    """Lightning remarks on layers in evaluation mode, which they are on purpose."""
+    network.backbone.pretrained.fill_(True)
+    before = network.backbone.model.bn1.running_mean.clone()
+    fitted = _fit(network, tmp_path)
+    assert fitted.stages[1]["epochs"] > 0
+    assert torch.equal(network.backbone.model.bn1.running_mean, before)
 
 
 def test_frozen_backbone_is_reported(network, tmp_path):
@@ -116,4 +126,43 @@ def test_too_few_materials_say_what_to_do(network, tmp_path, part, least):
             frozen=False,
             seed=KEY.random_seed,
             resume=ResumeFile(tmp_path / "resume.pt", "digest"),
+            cache=FeatureCache(),
         )
+
+
+class _Counted(torch.nn.Module):
+    """Counts the batches that pass through a backbone."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.batches = 0
+
+    def forward(self, batch):
+        self.batches += 1
+        return self.backbone(batch)
+
+
+def test_features_are_computed_once_for_all_folds(network):
+    cache, backbone = FeatureCache(), _Counted(network.backbone)
+    features = []
+    for fold in (0, 1):
+        data = tiny.tiny_data(fold)
+        features.append(cache.get(backbone, network.prepare(data.images, None), data))
+    assert backbone.batches == 1
+    assert torch.equal(*features)
+
+
+def test_features_of_other_images_or_weights_are_computed_anew(network):
+    cache, backbone = FeatureCache(), _Counted(network.backbone)
+    data = tiny.tiny_data()
+    inputs = network.prepare(data.images, None)
+    first = cache.get(backbone, inputs, data)
+    other = dataclasses.replace(data, images=-data.images)
+    flipped = cache.get(backbone, network.prepare(other.images, None), other)
+    with torch.no_grad():
+        next(network.backbone.parameters()).mul_(2)
+    heavier = cache.get(backbone, network.prepare(other.images, None), other)
+    assert backbone.batches == 3
+    assert not torch.equal(first, flipped)
+    assert not torch.equal(flipped, heavier)

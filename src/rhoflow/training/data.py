@@ -57,12 +57,14 @@ class TrainingData:
         """Row numbers of one part, ascending."""
         return np.flatnonzero(self.part == part)
 
+    def input_digest(self) -> str:
+        """sha256 of what the networks read: images and texts in their order."""
+        images = None if self.images is None else digest_arrays(self.images)
+        return digest_json([images, self.texts])
+
     def digest(self) -> str:
         """sha256 of everything a training can see."""
-        arrays = [self.ids, self.part, self.y]
-        if self.images is not None:
-            arrays.append(self.images)
-        return digest_json([digest_arrays(*arrays), self.texts])
+        return digest_json([digest_arrays(self.ids, self.part, self.y), self.input_digest()])
 
 
 @dataclass(frozen=True)

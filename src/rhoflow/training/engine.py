@@ -20,6 +20,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 # Narrow on purpose: each message, why it does not matter here.
 _NOT_NEWS = (
     r".*does not have many workers.*",  # all data are in memory; workers would only change the order of things
+    r".*module\(s\) in eval mode at the start of training.*",  # BatchNorm that keeps its statistics
     r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6 builds a class that torch 2.13 calls old
 )
 
@@ -77,6 +78,13 @@ def trainer(*, max_epochs: int = 1, callbacks: Sequence[Any] = ()) -> Iterator[A
             use_distributed_sampler=False,
             inference_mode=False,  # its tensors could not be trained on
         )
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch on all devices; ``torch.manual_seed`` without the millisecond that it takes on a CPU."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
 
 
 def gpu_name() -> str | None:

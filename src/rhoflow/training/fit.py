@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rhoflow.config import Stage, Training
 from rhoflow.errors import StudyError
+from rhoflow.materials.digests import digest_arrays, digest_json
+from rhoflow.models.backbones import Backbone
 from rhoflow.models.inputs import ArrayInputs, Inputs
 from rhoflow.models.networks import Network
 from rhoflow.training.data import Scaler, TrainingData
@@ -47,6 +49,26 @@ class Fit:
     n_cut: int
 
 
+class FeatureCache:
+    """Features of a frozen backbone, computed once for all runs with the same weights and materials.
+
+    The folds of a pack differ in which part a material is in, not in its features. One entry is kept.
+    """
+
+    def __init__(self) -> None:
+        self._digest = ""
+        self._features = torch.empty(0)
+
+    def get(self, backbone: Backbone, inputs: Inputs, data: TrainingData) -> Tensor:
+        """Features (n, n_features) of all materials of `data`, from which `inputs` were made."""
+        state = [value.cpu().numpy() for value in backbone.state_dict().values()]
+        digest = digest_json([digest_arrays(*state), data.input_digest()])
+        if digest != self._digest:
+            self._features = run_model(backbone, inputs)
+            self._digest = digest
+        return self._features
+
+
 def fit(
     network: Network,
     data: TrainingData,
@@ -56,6 +78,7 @@ def fit(
     frozen: bool,
     seed: Callable[..., int],
     resume: ResumeFile,
+    cache: FeatureCache,
     after_epoch: AfterEpoch = lambda name, stage, state: None,
 ) -> Fit:
     """Fit a network in two stages and predict all materials with the weights of the lowest validation loss.
@@ -73,6 +96,8 @@ def fit(
         Seed for a purpose, see `RunKey.random_seed`.
     resume : ResumeFile
         Where the state of the fit is kept.
+    cache : FeatureCache
+        Shared by fits that may have features in common.
     after_epoch : callable
         Called with stage name, stage and state after every epoch.
     """
@@ -93,7 +118,7 @@ def fit(
         resume.save(states, now=True)
 
     readout = states.setdefault(READOUT, StageState(stopped=None if training.readout.epochs else SKIPPED))
-    features = run_model(network.backbone, inputs)
+    features = cache.get(network.backbone, inputs, data)
     run(READOUT, training.readout, OnFeatures(network.readout), ArrayInputs("features", features))
     states.setdefault(FINETUNE, StageState(best_loss=readout.best_loss, stopped=FROZEN if frozen else None))
     if not frozen:

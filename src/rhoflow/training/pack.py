@@ -1,8 +1,8 @@
 """Train a pack: the folds and seeds of one model, target and level, in one process.
 
-Importing torch, lightning, timm and transformers takes 5-10 s, so runs share a process; nothing else is shared. Each
-run is seeded by its own name, so a pack of one and a pack of many write the same bytes. A finished run waits in
-``scratch/<run>/done`` until the whole pack is finished: whoever reruns a killed pack adopts it.
+Importing torch, lightning, timm and transformers takes 5-10 s, so runs share a process, and the features of a
+frozen backbone. Each run is seeded by its own name, so a pack of one and a pack of many write the same bytes. A
+finished run waits in ``scratch/<run>/done`` until the whole pack is finished: whoever reruns a killed pack adopts it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from rhoflow.config import Section, Stage, Training
 from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, write_json
@@ -26,9 +25,9 @@ from rhoflow.models.registry import Entry
 from rhoflow.models.weights import WEIGHTS
 from rhoflow.progress import LOG_EVERY_S, track
 from rhoflow.training.data import Scaler, TrainingData
-from rhoflow.training.engine import gpu_name, reproducible
+from rhoflow.training.engine import gpu_name, reproducible, seed_torch
 from rhoflow.training.evaluate import METRICS, PACKAGES, RunKey, Stopwatch, write_provenance, write_run
-from rhoflow.training.fit import Fit, fit
+from rhoflow.training.fit import FeatureCache, Fit, fit
 from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
 
 NO_LEVEL = "none"
@@ -106,8 +105,9 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
         Data of a fold.
     """
     what = f"train {pack.model} {pack.target} {pack.level}"
+    cache = FeatureCache()
     for fold, seed in track(runs, total=len(runs), what=what):
-        _finish(pack, pack.key(fold, seed), load(fold))
+        _finish(pack, pack.key(fold, seed), load(fold), cache)
     for fold, seed in runs:
         _publish(pack, pack.key(fold, seed))
 
@@ -127,7 +127,7 @@ def _parent_digest(folder: Path) -> str | None:
     return digest_file(weights) if weights.exists() else None  # building the network explains what is missing
 
 
-def _finish(pack: Pack, key: RunKey, data: TrainingData) -> None:
+def _finish(pack: Pack, key: RunKey, data: TrainingData, cache: FeatureCache) -> None:
     """Leave the run's results in scratch, unless they are there already."""
     folder = pack.scratch / key.name
     done, part = folder / "done", folder / "part"
@@ -141,7 +141,7 @@ def _finish(pack: Pack, key: RunKey, data: TrainingData) -> None:
     watch = Stopwatch.start()
     resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s)
     with reproducible(pack.training.threads):
-        torch.manual_seed(key.random_seed("weights"))
+        seed_torch(key.random_seed("weights"))
         network = pack.entry.make(pack.options, pack.parents(key))
         scaler = Scaler.fit(data.y[data.rows("train")])
         fitted = fit(
@@ -152,6 +152,7 @@ def _finish(pack: Pack, key: RunKey, data: TrainingData) -> None:
             frozen=pack.frozen,
             seed=key.random_seed,
             resume=resume,
+            cache=cache,
             after_epoch=_Teller(key.name),
         )
     _write(part, pack.unit, key, data, scaler, network, fitted)

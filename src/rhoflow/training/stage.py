@@ -105,7 +105,7 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Any, task: Task) -> None:
         """Start the epoch's sums, and its random numbers (dropout) from its own seed."""
         task.sums = dict.fromkeys(task.sums, 0.0)
-        torch.manual_seed(self.seed(self.name, "dropout", self.state.epoch))
+        engine.seed_torch(self.seed(self.name, "dropout", self.state.epoch))
 
     def on_train_epoch_end(self, trainer: Any, task: Task) -> None:
         """Take stock; Lightning has validated before it calls this."""
