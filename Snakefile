@@ -22,7 +22,11 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        f"{ROOT}/report.html",
-        f"{ROOT}/provenance/provenance.json",
-        # Named here too, so that a deleted store or digest is noticed and remade.
+        rules.report.output,
+        # Named here too, so that what was deleted is noticed and remade.
+        rules.tables.output,
+        rules.figures.output,
+        rules.provenance.output,
         expand(f"{ROOT}/{{store}}{{suffix}}", store=shard_stores(), suffix=SIDECARS),
+        kind_files(network_kinds(), NETWORK_FILES),
+        kind_files(baseline_kinds(), RUN_FILES),

@@ -26,6 +26,9 @@ SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
 VIEWS = ["none", "density", *STUDY.levels]
+# A run's files; networks have two more.
+RUN_FILES = ["metrics.json", "predictions.parquet", "run.prov.json"]
+NETWORK_FILES = [*RUN_FILES, "model.safetensors", "history.csv"]
 # Each shard store has its content hashes and its statistics and rejections beside it.
 SIDECARS = ["", ".digest.json", ".summary.json"]
 
@@ -114,20 +117,10 @@ def job_runs(wildcards):
     return [f"{fold}:{seed}" for fold in FOLDS for seed in STUDY.seeds]
 
 
-def all_runs():
-    """Folders of all runs of the study, networks and baselines."""
-    network_levels = {"image": ["none"], "text": STUDY.levels, "fusion": STUDY.levels}
-    kinds = [
-        (model, level) for model in STUDY.models for level in network_levels[model]
-    ]
-    kinds += [(name, level) for name, level in baseline_kinds()]
-    return [
-        f"{ROOT}/runs/{model}/{target}/{level}/fold{fold}/seed{seed}"
-        for model, level in kinds
-        for target in STUDY.targets
-        for fold in FOLDS
-        for seed in STUDY.seeds
-    ]
+def network_kinds():
+    """(model, level) of all networks."""
+    levels = {"image": ["none"], "text": STUDY.levels, "fusion": STUDY.levels}
+    return [(model, level) for model in STUDY.models for level in levels[model]]
 
 
 def baseline_kinds():
@@ -139,11 +132,12 @@ def baseline_kinds():
     ]
 
 
-def baseline_files(*names):
-    """Files of all baselines of one target: they are cheap, and share one process."""
+def kind_files(kinds, names, targets=STUDY.targets):
+    """Files of all runs of some (model, level) kinds."""
     return [
-        f"{ROOT}/runs/{model}/{{target}}/{level}/fold{fold}/seed{seed}/{name}"
-        for model, level in baseline_kinds()
+        f"{ROOT}/runs/{model}/{target}/{level}/fold{fold}/seed{seed}/{name}"
+        for model, level in kinds
+        for target in targets
         for fold in FOLDS
         for seed in STUDY.seeds
         for name in names

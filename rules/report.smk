@@ -5,10 +5,8 @@ ALL_CODE = source_digest(".")
 
 rule tables:
     input:
-        expand(
-            "{folder}/{name}",
-            folder=all_runs(),
-            name=["metrics.json", "predictions.parquet"],
+        kind_files(
+            network_kinds() + baseline_kinds(), ["metrics.json", "predictions.parquet"]
         ),
     output:
         expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
@@ -34,8 +32,10 @@ rule tables:
 rule figures:
     input:
         rules.tables.input,
-        rules.tables.output,
-        rules.clean.output.kept,
+        rules.clean.output,
+        rules.splits.output,
+        kind_files(network_kinds(), ["history.csv"]),
+        expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
         expand(
             f"{ROOT}/figures/{{name}}.{{kind}}",
@@ -64,7 +64,7 @@ rule figures:
 
 rule provenance:
     input:
-        expand("{folder}/run.prov.json", folder=all_runs()),
+        kind_files(network_kinds() + baseline_kinds(), ["run.prov.json"]),
         rules.clean.output,
         rules.splits.output,
     output:

@@ -1,7 +1,5 @@
 # One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
-RUN_FILES = ["metrics.json", "predictions.parquet", "run.prov.json"]
-NETWORK_FILES = [*RUN_FILES, "model.safetensors", "history.csv"]
 VIEW_CODE = ["dataset/load.py", "dataset/views.py", "dataset/stores.py"]
 TRAIN_CODE = source_digest("models", "training", *VIEW_CODE)
 BASELINE_CODE = [
@@ -101,7 +99,7 @@ rule baselines:
     input:
         all_views,
     output:
-        baseline_files(*RUN_FILES),
+        kind_files(baseline_kinds(), RUN_FILES, targets=["{target}"]),
     log:
         f"{LOGS}/baselines/{{target}}.log",
     benchmark:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ CRYSTALS = (
     "CaO_rocksalt",
     "Cu_fcc",
     "GaAs_zincblende",
-    "KCl_rocksalt",
+    "KBr_rocksalt",
     "LiF_rocksalt",
     "MgO_rocksalt",
     "NaCl_rocksalt",
@@ -98,7 +99,7 @@ class Workspace:
         """Start snakemake, and SIGKILL it and all its jobs as soon as `path` is there."""
         process = self.start(*arguments)
         while not path.exists() and process.poll() is None:
-            pass
+            time.sleep(0.005)
         assert process.poll() is None, process.communicate()[0]
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

