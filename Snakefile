@@ -19,6 +19,16 @@ include: "rules/train.smk"
 include: "rules/report.smk"
 
 
+# Small steps that need no job of their own on a cluster.
+localrules:
+    all,
+    plan,
+    splits,
+    leakage,
+    views,
+    provenance,
+
+
 rule all:
     default_target: True
     input:
@@ -27,6 +37,10 @@ rule all:
         rules.tables.output,
         rules.figures.output,
         rules.provenance.output,
-        expand(f"{ROOT}/{{store}}{{suffix}}", store=shard_stores(), suffix=SIDECARS),
+        expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS),
+        expand(
+            f"{ROOT}/slices/{{shard}}.png.zip",
+            shard=SHARDS if STUDY.slices.png else [],
+        ),
         kind_files(network_kinds(), NETWORK_FILES),
         kind_files(baseline_kinds(), RUN_FILES),

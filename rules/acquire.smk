@@ -20,7 +20,7 @@ rule catalog:
         shards=STUDY.shards,
         # Names, sizes and dates of the source's files: a change makes the catalogue look again.
         fingerprint=FINGERPRINT,
-        code=source_digest("sources", "properties.py", "materials/ids.py"),
+        code=code_of("catalog"),
     message:
         "Catalogue the materials of {STUDY.source.path}"
     shell:
@@ -47,7 +47,7 @@ checkpoint plan:
     params:
         folder=f"{ROOT}/plan",
         shards=STUDY.shards,
-        code=source_digest("sources/plan.py"),
+        code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"
     shell:
@@ -70,7 +70,7 @@ rule ingest:
         mem_mb=4000,
         runtime=120,
     params:
-        code=source_digest("density/read.py", "density/ingest.py", "materials"),
+        code=code_of("ingest"),
     message:
         "Read the densities of shard {wildcards.shard}"
     shell:

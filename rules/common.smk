@@ -1,14 +1,15 @@
-# The validated study and the few helpers that the rules share. Nothing here touches data.
+# The validated study and the few helpers that the rules share. Of the data only names, sizes and dates are looked at.
 import json
 import os
 import shutil
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from rhoflow.config import load_study
 from rhoflow.errors import StudyError
 from rhoflow.report.names import FIGURE_INDEX, TABLE_NAMES, figure_names
-from rhoflow.source_digest import source_digest
+from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint
 from rhoflow.training.baselines import BASELINE_LEVELS
 
@@ -41,6 +42,13 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def code_of(script):
+    """Digest of a script and all of rhoflow that it uses: the rule reruns when its code changes."""
+    return script_digest(
+        Path(workflow.basedir) / "workflow" / "scripts" / f"{script}.py"
+    )
+
+
 def options(*sections):
     """Sorted JSON of the study's sections a rule uses: it reruns when they change, and only then."""
     chosen = {section: getattr(STUDY, section) for section in sections}
@@ -54,14 +62,21 @@ def options(*sections):
 
 
 def shard_stores():
-    """Stores of all shards, relative to ROOT."""
+    """Stores of all shards."""
     patterns = [
         "raw/{shard}.h5",
         "grids/{shard}.zarr.zip",
         "slices/{shard}.npz",
         "text/{shard}.jsonl",
     ]
-    return expand(patterns, shard=SHARDS)
+    return expand(f"{ROOT}/{{pattern}}", pattern=expand(patterns, shard=SHARDS))
+
+
+def contents():
+    """What views, leakage check and lineage are digests of: the content hashes of all shards, and the texts."""
+    return [f"{store}.digest.json" for store in shard_stores()] + expand(
+        f"{ROOT}/text/{{shard}}.jsonl", shard=SHARDS
+    )
 
 
 def shard_files(store):
@@ -155,5 +170,5 @@ def pack_file(stem, suffix):
 
 # Every view: what the baselines of a target see.
 all_views = views(VIEWS)
-# One training a GPU on this machine; without one, the cores decide. profiles/slurm asks for GPUs itself.
+# One training a GPU on this machine; without one, the cores decide.
 GPU = int(shutil.which("nvidia-smi") is not None)

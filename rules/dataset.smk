@@ -18,9 +18,7 @@ rule grids:
         runtime=120,
     params:
         options=options("field", "grid"),
-        code=source_digest(
-            "density/grids.py", "density/regrid.py", "density/fields.py", "materials"
-        ),
+        code=code_of("grids"),
     message:
         "Regrid shard {wildcards.shard}"
     shell:
@@ -45,8 +43,8 @@ rule slices:
         mem_mb=4000,
         runtime=120,
     params:
-        options=options("field", "slices"),
-        code=source_digest("density", "materials"),
+        options=options("field", "grid", "slices"),
+        code=code_of("slices"),
     message:
         "Cut the density images of shard {wildcards.shard}"
     shell:
@@ -71,7 +69,7 @@ rule describe:
         runtime=240,
     params:
         options=options("text"),
-        code=source_digest("text", "materials"),
+        code=code_of("describe"),
     message:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
@@ -83,9 +81,7 @@ rule describe:
 rule clean:
     input:
         catalog=rules.catalog.output,
-        reports=expand(
-            f"{ROOT}/{{store}}{{suffix}}", store=shard_stores(), suffix=SIDECARS[1:]
-        ),
+        reports=expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS[1:]),
     output:
         kept=f"{ROOT}/dataset/kept.csv",
         rejected=f"{ROOT}/dataset/rejected.csv",
@@ -103,13 +99,7 @@ rule clean:
         runtime=30,
     params:
         options=options("clean", "targets"),
-        code=source_digest(
-            "dataset/clean.py",
-            "dataset/targets.py",
-            "dataset/stores.py",
-            "sources",
-            "materials",
-        ),
+        code=code_of("clean"),
     message:
         "Keep or reject each material"
     shell:
@@ -133,7 +123,7 @@ rule splits:
         runtime=10,
     params:
         options=options("splits"),
-        code=source_digest("dataset/splits.py", "dataset/stores.py", "materials/ids.py"),
+        code=code_of("splits"),
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
     shell:
@@ -144,6 +134,7 @@ rule leakage:
     input:
         kept=rules.clean.output.kept,
         splits=rules.splits.output,
+        contents=contents(),
     output:
         f"{ROOT}/dataset/leakage.json",
     log:
@@ -157,9 +148,7 @@ rule leakage:
         mem_mb=2000,
         runtime=10,
     params:
-        code=source_digest(
-            "dataset/leakage.py", "dataset/splits.py", "dataset/stores.py"
-        ),
+        code=code_of("leakage"),
     message:
         "Check that nothing leaks between training and test"
     shell:
@@ -169,9 +158,11 @@ rule leakage:
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
 checkpoint views:
     input:
+        kept=rules.clean.output.kept,
         targets=rules.clean.output.targets,
         splits=rules.splits.output,
         leakage=rules.leakage.output,
+        contents=contents(),
     output:
         expand(
             f"{ROOT}/views/{{target}}.{{level}}.{{fold}}.json",
@@ -192,7 +183,7 @@ checkpoint views:
     params:
         levels=VIEWS,
         options=options("targets", "splits"),
-        code=source_digest("dataset/views.py", "dataset/splits.py", "dataset/stores.py"),
+        code=code_of("views"),
     message:
         "Digest what each training sees"
     shell:

@@ -1,6 +1,12 @@
 # Tables, figures, provenance and the report, from the runs' files alone.
 # Each table prints a lineage id, the hash of config, data and all of rhoflow's source: hence ALL_CODE.
-ALL_CODE = source_digest(".")
+ALL_CODE = package_digest()
+DATASET = [
+    *rules.clean.output,
+    *rules.splits.output,
+    *rules.leakage.output,
+    *contents(),
+]
 
 
 rule tables:
@@ -8,6 +14,7 @@ rule tables:
         kind_files(
             network_kinds() + baseline_kinds(), ["metrics.json", "predictions.parquet"]
         ),
+        DATASET,
     output:
         expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
     log:
@@ -32,8 +39,6 @@ rule tables:
 rule figures:
     input:
         rules.tables.input,
-        rules.clean.output,
-        rules.splits.output,
         kind_files(network_kinds(), ["history.csv"]),
         expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
@@ -65,8 +70,7 @@ rule figures:
 rule provenance:
     input:
         kind_files(network_kinds() + baseline_kinds(), ["run.prov.json"]),
-        rules.clean.output,
-        rules.splits.output,
+        DATASET,
     output:
         f"{ROOT}/provenance/provenance.json",
     log:
@@ -93,7 +97,8 @@ rule report:
         rules.tables.output,
         rules.figures.output,
         rules.provenance.output,
-        rules.leakage.output,
+        DATASET,
+        expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
         report(f"{ROOT}/report.html", category="Report"),
     log:

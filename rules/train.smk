@@ -1,14 +1,5 @@
 # One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
-VIEW_CODE = ["dataset/load.py", "dataset/views.py", "dataset/stores.py"]
-TRAIN_CODE = source_digest("models", "training", *VIEW_CODE)
-BASELINE_CODE = [
-    "training/baselines.py",
-    "training/estimators.py",
-    "training/evaluate.py",
-    "training/data.py",
-    *VIEW_CODE,
-]
 TRAIN_OPTIONS = ["image", "language", "readout", "training"]
 
 
@@ -31,7 +22,7 @@ rule image:
     params:
         runs=job_runs,
         options=options("image", "readout", "training"),
-        code=TRAIN_CODE,
+        code=code_of("train"),
     message:
         "Train image -> {wildcards.target}"
     shell:
@@ -58,7 +49,7 @@ rule text:
     params:
         runs=job_runs,
         options=options("language", "readout", "training"),
-        code=TRAIN_CODE,
+        code=code_of("train"),
     message:
         "Train text ({wildcards.level}) -> {wildcards.target}"
     shell:
@@ -87,7 +78,7 @@ rule fusion:
     params:
         runs=job_runs,
         options=options(*TRAIN_OPTIONS),
-        code=TRAIN_CODE,
+        code=code_of("train"),
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"
     shell:
@@ -112,7 +103,7 @@ rule baselines:
         runtime=120,
     params:
         options=options("levels", "splits", "seeds"),
-        code=source_digest(*BASELINE_CODE),
+        code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rhoflow import __version__
-from rhoflow.errors import StudyError
+from rhoflow.errors import StudyError, plain_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="rhoflow: charge densities to properties.")
 
@@ -41,12 +41,9 @@ def results(
 def main() -> None:
     """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
     try:
-        app()
-    except StudyError as error:
-        print(f"rhoflow: {error}", file=sys.stderr)
-        sys.exit(1)
+        with plain_errors():
+            app()
     except Exception as error:
         log = Path("rhoflow-error.log")
         log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"rhoflow: {error!r}; the traceback is in {log}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"rhoflow: {error!r}; the traceback is in {log}")

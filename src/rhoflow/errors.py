@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from enum import StrEnum
 
 
@@ -22,6 +25,7 @@ class Reason(StrEnum):
     OUTLIER = "outside the IQR fences"
     NO_PROPERTY = "property missing"
     DUPLICATE_ID = "duplicate id"
+    TWO_DENSITIES = "two density files"
     BAD_ID = "bad id"
     NO_DENSITY = "no density file"
 
@@ -45,3 +49,12 @@ class RejectedMaterialError(Exception):
 
 class StudyError(ValueError):
     """Something is wrong with the study (its config, its files), not with one material: the run stops."""
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the program with the message alone, without a traceback, when the study is at fault."""
+    try:
+        yield
+    except StudyError as error:
+        sys.exit(f"rhoflow: {error}")

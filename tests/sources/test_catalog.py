@@ -100,7 +100,7 @@ def test_id_twice_in_the_table_is_rejected_and_the_rest_stays(source: DirectoryS
 def test_two_density_files_of_one_id_are_rejected(source: DirectorySource, catalogue: Catalogue) -> None:
     (source.path / "MgO/CHGCAR.gz").write_text("another")
     entry = catalogue(source).rejected["MgO"]
-    assert entry["reason"] == Reason.DUPLICATE_ID
+    assert entry["reason"] == Reason.TWO_DENSITIES
     assert "CHGCAR, CHGCAR.gz" in entry["detail"]
 
 

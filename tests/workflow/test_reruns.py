@@ -40,6 +40,13 @@ def test_altered_density_reruns_its_shard_and_the_trainings_that_see_it(workspac
     assert ran.trainings == [job for job in TRAININGS if not job.startswith("text")]
 
 
+def test_change_that_an_interrupted_run_saw_is_not_forgotten(workspace: Workspace) -> None:
+    alter_density(workspace.folder / "crystals" / ALTERED)
+    workspace.run("--until", "clean")
+    ran = workspace.run()
+    assert ran.trainings == [job for job in TRAININGS if not job.startswith("text")]
+
+
 def test_touched_file_and_reordered_rows_rerun_no_shard_and_no_training(workspace: Workspace) -> None:
     workspace.properties = workspace.properties.sample(frac=1, random_state=1)
     os.utime(workspace.folder / "crystals" / ALTERED / "CHGCAR.xz")

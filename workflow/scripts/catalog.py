@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
+from rhoflow.errors import plain_errors
 from rhoflow.sources.catalog import write_catalog
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -15,10 +16,11 @@ parser.add_argument("--rejected", type=Path, required=True, help="catalog/reject
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    write_catalog(
-        arguments.options.source,
-        arguments.table,
-        arguments.rejected,
-        n_shards=arguments.shards,
-        cache=arguments.cache,
-    )
+    with plain_errors():
+        write_catalog(
+            arguments.options.source,
+            arguments.table,
+            arguments.rejected,
+            n_shards=arguments.shards,
+            cache=arguments.cache,
+        )

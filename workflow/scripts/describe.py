@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
+from rhoflow.errors import plain_errors
 from rhoflow.text.shards import describe_shard
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -13,4 +14,5 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    describe_shard(arguments.archive, arguments.store, timeout_s=arguments.options.text.timeout_s)
+    with plain_errors():
+        describe_shard(arguments.archive, arguments.store, timeout_s=arguments.options.text.timeout_s)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.density.grids import grid_shard
+from rhoflow.errors import plain_errors
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
@@ -13,5 +14,6 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    study = arguments.options
-    grid_shard(arguments.archive, arguments.store, field=study.field, shape=study.grid.shape)
+    with plain_errors():
+        study = arguments.options
+        grid_shard(arguments.archive, arguments.store, field=study.field, shape=study.grid.shape)

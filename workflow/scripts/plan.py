@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from rhoflow.errors import plain_errors
 from rhoflow.sources.plan import write_plan
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -12,4 +13,5 @@ parser.add_argument("--shards", type=int, required=True, help="number of shards"
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    write_plan(arguments.catalog, arguments.folder, arguments.shards)
+    with plain_errors():
+        write_plan(arguments.catalog, arguments.folder, arguments.shards)

@@ -5,13 +5,18 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.density.images import slice_shard
+from rhoflow.errors import plain_errors
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
 parser.add_argument("--store", type=Path, required=True, help="slices/<shard>.npz")
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with field and slices")
+parser.add_argument(
+    "--options", type=Study.model_validate_json, required=True, help="JSON with field, grid and slices"
+)
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    study = arguments.options
-    slice_shard(arguments.archive, arguments.store, field=study.field, options=study.slices)
+    with plain_errors():
+        study = arguments.options
+        shape = study.grid.shape
+        slice_shard(arguments.archive, arguments.store, field=study.field, options=study.slices, shape=shape)

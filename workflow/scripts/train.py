@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
+from rhoflow.errors import plain_errors
 from rhoflow.training.job import train_job
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -17,12 +18,13 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    train_job(
-        arguments.options,
-        root=arguments.root,
-        scratch=arguments.scratch,
-        model=arguments.model,
-        target=arguments.target,
-        level=arguments.level,
-        runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
-    )
+    with plain_errors():
+        train_job(
+            arguments.options,
+            root=arguments.root,
+            scratch=arguments.scratch,
+            model=arguments.model,
+            target=arguments.target,
+            level=arguments.level,
+            runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
+        )

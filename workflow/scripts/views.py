@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.dataset.views import write_views
+from rhoflow.errors import plain_errors
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
@@ -13,5 +14,6 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    study = arguments.options
-    write_views(arguments.root, targets=study.targets, levels=arguments.levels, folds=study.splits.folds)
+    with plain_errors():
+        study = arguments.options
+        write_views(arguments.root, targets=study.targets, levels=arguments.levels, folds=study.splits.folds)

@@ -1,1 +1,1 @@
-"""Material ids, properties with units, digests, rejections and the HDF5 raw archive."""
+"""Material ids, digests, shard reports and the HDF5 raw archive."""

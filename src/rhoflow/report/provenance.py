@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,9 +16,12 @@ import pandas as pd
 
 import rhoflow
 from rhoflow.config import Study
+from rhoflow.dataset.stores import Shards, store_path
 from rhoflow.materials.digests import digest_json, read_json, write_json
+from rhoflow.materials.shards import digest_path
+from rhoflow.report.crystals import kept_shards
 from rhoflow.report.runs import run_folders
-from rhoflow.source_digest import source_digest
+from rhoflow.source_digest import package_digest
 from rhoflow.training.evaluate import PROVENANCE
 
 PACKAGES = (
@@ -46,8 +49,10 @@ PACKAGES = (
 )
 STAGES = ("grids", "slices", "text")
 _PACKAGE = Path(rhoflow.__file__).parent
+_HARDWARE = ("cpu", "cpu_count", "gpu")
+_SOFTWARE = ("python", "packages")
 # What is kept of a job's run.prov.json. Its host name stays out: it may be private, and says nothing of the numbers.
-_JOB = ("cpu", "cpu_count", "gpu", "python", "platform", "started", "seconds")
+_JOB = (*_HARDWARE, *_SOFTWARE, "started", "seconds")
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Lineage:
 @functools.cache
 def code_version() -> Code:
     """Return which rhoflow runs now."""
-    return Code(rhoflow.__version__, source_digest("."), _git_describe(_PACKAGE.parents[1]))
+    return Code(rhoflow.__version__, package_digest(), _git_describe(_PACKAGE.parents[1]))
 
 
 def _git_describe(project: Path) -> str | None:
@@ -117,29 +122,26 @@ def config_hash(study: Study) -> str:
 
 def data_hash(root: Path) -> str:
     """sha256 over kept ids, content digests and targets; the same for any number of shards and any order of rows."""
-    kept_file, targets = root / "dataset" / "kept.csv", root / "dataset" / "targets.parquet"
-    kept = set(_read_ids(kept_file)) if kept_file.exists() else None
-    content = {
-        stage: {
-            material_id: digest
-            for file in sorted(root.glob(f"{stage}/*.digest.json"))
-            for material_id, digest in read_json(file).items()
-            if kept is None or material_id in kept
-        }
-        for stage in STAGES
-    }
+    shards, targets = kept_shards(root), root / "dataset" / "targets.parquet"
+    kept = sorted(material_id for ids in shards.values() for material_id in ids)
+    content = {stage: _digests(root, stage, shards) for stage in STAGES}
     values: dict[str, Any] = {}
     if targets.exists():
         frame = pd.read_parquet(targets).set_index("material_id")
-        frame = frame[frame.index.isin(kept)] if kept is not None else frame
+        frame = frame[frame.index.isin(kept)]
         values = {str(material_id): [repr(float(value)) for value in row] for material_id, *row in frame.itertuples()}
         values["columns"] = list(map(str, frame.columns))
-    return digest_json({"kept": sorted(kept or ()), "content": content, "targets": values})
+    return digest_json({"kept": kept, "content": content, "targets": values})
 
 
-def _read_ids(kept: Path) -> list[str]:
-    frame = pd.read_csv(kept, dtype=str, keep_default_na=False)  # NaN is sodium nitride
-    return list(frame["material_id"])
+def _digests(root: Path, stage: str, shards: Shards) -> dict[str, str]:
+    """Content digests of the kept ids, each from its own shard; what a stage has not written is left out."""
+    found: dict[str, str] = {}
+    for shard, ids in shards.items():
+        file = digest_path(store_path(root, stage, shard))
+        known: dict[str, str] = read_json(file) if file.exists() else {}
+        found |= {material_id: known[material_id] for material_id in ids if material_id in known}
+    return found
 
 
 def lineage(root: Path, study: Study, code: Code) -> Lineage:
@@ -148,7 +150,7 @@ def lineage(root: Path, study: Study, code: Code) -> Lineage:
 
 
 def job_record(folder: Path) -> dict[str, Any] | None:
-    """Return what run.prov.json in `folder` says of hardware and time, without the host; None if there is none."""
+    """Return what run.prov.json in `folder` says of hardware, versions and time, not of the host; None without."""
     file = folder / PROVENANCE
     if not file.exists():
         return None
@@ -166,9 +168,11 @@ def collect_provenance(root: Path, study: Study, code: Code) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``lineage`` (id and hashes), ``code``, ``config`` (resolved), ``seeds``, ``python``, ``packages``
-        (version or None), ``hardware`` (one entry a kind of machine, with its jobs and seconds), ``jobs``
-        (by run: hardware, start, end, seconds), ``started``, ``ended``, ``seconds`` (sum over jobs).
+        ``lineage`` (id and hashes), ``code``, ``config`` (resolved), ``seeds``, ``hardware`` (one entry
+        a kind of machine, with its jobs and seconds), ``software`` (the same for each set of versions that runs were
+        made with: ``python``, ``packages``), ``reporting`` (``python`` and ``packages`` of this process, which made
+        tables, figures and report; version or None), ``started``, ``ended``, ``seconds`` (sum over jobs), ``jobs``
+        (by run: hardware, versions, start, end, seconds).
     """
     trail = lineage(root, study, code)
     folders = run_folders(root, study)
@@ -180,9 +184,12 @@ def collect_provenance(root: Path, study: Study, code: Code) -> dict[str, Any]:
         "code": asdict(code),
         "config": study.model_dump(mode="json"),
         "seeds": {"training": list(study.seeds), "splits": study.splits.seed},
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "hardware": hardware(jobs.values()),
+        "hardware": _kinds(jobs.values(), _HARDWARE),
+        "software": _kinds(jobs.values(), _SOFTWARE),
+        "reporting": {
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+        },
         "started": min((job["started"] for job in jobs.values() if "started" in job), default=None),
         "ended": max((job["ended"] for job in jobs.values() if "ended" in job), default=None),
         "seconds": round(sum(job.get("seconds", 0.0) for job in jobs.values()), 3),
@@ -190,15 +197,15 @@ def collect_provenance(root: Path, study: Study, code: Code) -> dict[str, Any]:
     }
 
 
-def hardware(jobs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Kinds of machines that ran the jobs, each with how many and for how long [s]."""
+def _kinds(jobs: Iterable[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Distinct values of `names` among the jobs, each with how many jobs had them and for how long [s] these ran."""
     kinds: dict[str, dict[str, Any]] = {}
     for job in jobs:
-        kind = {name: job.get(name) for name in ("cpu", "cpu_count", "gpu")}
+        kind = {name: job.get(name) for name in names}
         entry = kinds.setdefault(digest_json(kind), {**kind, "jobs": 0, "seconds": 0.0})
         entry["jobs"] += 1
         entry["seconds"] = round(entry["seconds"] + job.get("seconds", 0.0), 3)
-    return sorted(kinds.values(), key=lambda entry: (-entry["jobs"], str(entry["cpu"])))
+    return sorted(kinds.values(), key=lambda entry: (-entry["jobs"], *(str(entry[name]) for name in names)))
 
 
 def write_provenance(root: Path, out: Path, *, study: Study, code: Code | None = None) -> None:

@@ -126,7 +126,7 @@ def _take_folders(catalog: Catalog, parent: Path) -> None:
         elif len(folder.densities) > 1:
             names = ", ".join(Path(stamp.path).name for stamp in folder.densities)
             detail = f"{where} holds {len(folder.densities)} density files ({names}); keep one"
-            catalog.reject(folder.name, Reason.DUPLICATE_ID, detail)
+            catalog.reject(folder.name, Reason.TWO_DENSITIES, detail)
 
 
 def _check_rows(catalog: Catalog, table: PropertyTable, parent: Path) -> None:

@@ -8,6 +8,8 @@ finished run waits in ``scratch/<run>/done`` until the whole pack is finished: w
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import platform
 import shutil
 import sys
 import time
@@ -108,8 +110,12 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
     cache = FeatureCache()
     for fold, seed in track(runs, total=len(runs), what=what):
         _finish(pack, pack.key(fold, seed), load(fold), cache)
-    for fold, seed in runs:
-        _publish(pack, pack.key(fold, seed))
+    keys = [pack.key(fold, seed) for fold, seed in runs]
+    for key in keys:
+        _publish(pack, key)
+    # Only now: a kill while publishing leaves every finished run to be adopted.
+    for key in keys:
+        shutil.rmtree(pack.scratch / key.name, ignore_errors=True)
 
 
 def run_digest(pack: Pack, key: RunKey, data: TrainingData) -> str:
@@ -130,14 +136,12 @@ def _parent_digest(folder: Path) -> str | None:
 def _finish(pack: Pack, key: RunKey, data: TrainingData, cache: FeatureCache) -> None:
     """Leave the run's results in scratch, unless they are there already."""
     folder = pack.scratch / key.name
-    done, part = folder / "done", folder / "part"
+    done = folder / "done"
     digest = run_digest(pack, key, data)
     if (done / _KEY).exists() and read_json(done / _KEY) == digest:
         _tell(f"{key.name}: finished earlier, adopted from {done}")
         return
-    for stale in (done, part):
-        shutil.rmtree(stale, ignore_errors=True)
-    part.mkdir(parents=True)
+    shutil.rmtree(done, ignore_errors=True)
     watch = Stopwatch.start()
     resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s)
     with reproducible(pack.training.threads):
@@ -155,11 +159,15 @@ def _finish(pack: Pack, key: RunKey, data: TrainingData, cache: FeatureCache) ->
             cache=cache,
             after_epoch=_Teller(key.name),
         )
+    # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
+    part = folder / f"part.{platform.node()}.{os.getpid()}"
+    part.mkdir(parents=True)
     _write(part, pack.unit, key, data, scaler, network, fitted)
     write_provenance(part, watch, gpu=gpu_name())
     write_json(part / _KEY, digest)
-    part.rename(done)
-    resume.path.unlink()
+    if not done.exists():
+        part.rename(done)
+    resume.path.unlink(missing_ok=True)
 
 
 def _write(
@@ -182,13 +190,12 @@ def _write(
 
 
 def _publish(pack: Pack, key: RunKey) -> None:
-    """Copy a finished run to its folder of results, metrics.json last, and clear its scratch."""
+    """Copy a finished run to its folder of results, metrics.json last."""
     done = pack.scratch / key.name / "done"
     names = sorted((file.name for file in done.iterdir() if file.name != _KEY), key=lambda name: name == METRICS)
     for name in names:
         with atomic(key.folder(pack.root) / name) as file:
             shutil.copyfile(done / name, file)
-    shutil.rmtree(done.parent)
 
 
 class _Teller:
