@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rhoflow.config import Study
+from rhoflow.materials.digests import write_json
 from rhoflow.report.crystals import read_crystals, read_pictures, read_text, varied_examples
+from rhoflow.report.html import write_report
+from rhoflow.report.provenance import Code
 
 
 def test_crystals_have_part_prototype_and_targets(root: Path) -> None:
@@ -60,6 +65,44 @@ def test_text_of_a_crystal(root: Path) -> None:
     assert text is not None
     assert text["formula"] == "NaCl"
     assert read_text(root, "nobody") is None
+
+
+def leave_old_shards(root: Path) -> None:
+    """Leave stores with wrong content for all crystals, the first and last by name, of an older number of shards."""
+    ids = pd.read_csv(root / "dataset/kept.csv", dtype=str)["material_id"].to_list()
+    wrong = np.full(len(ids), 99.0)
+    lines = [
+        {"id": one, "formula": "stale", "keywords": "stale", "all": "stale", "origin": "fallback", "note": "stale"}
+        for one in ids
+    ]
+    for shard in ("000", "0009"):
+        image = np.zeros((len(ids), 4, 4), dtype=np.float32)
+        np.savez(root / f"slices/{shard}.npz", ids=np.array(ids), image=image, lattice_constant=wrong, side=wrong)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (root / f"text/{shard}.jsonl").write_text(text, encoding="utf-8")
+
+
+def test_stores_of_an_older_number_of_shards_show_nothing(small_root: Path, root: Path) -> None:
+    ids = read_crystals(small_root)["material_id"].to_list()
+    leave_old_shards(small_root)
+    found = read_pictures(small_root, ids)
+    assert list(map(len, (ids, found))) == [38, 38]
+    for one, picture in read_pictures(root, ids).items():
+        assert np.array_equal(found[one].image, picture.image)
+        assert (found[one].side, found[one].lattice_constant) == (picture.side, picture.lattice_constant)
+        assert read_text(small_root, one) == read_text(root, one) is not None
+
+
+def test_report_does_not_change_with_stores_of_an_older_number_of_shards(
+    small_root: Path, study: Study, code: Code
+) -> None:
+    write_report(small_root, small_root / "before.html", study=study, code=code)
+    leave_old_shards(small_root)
+    for store in ("slices/0009.npz", "text/0009.jsonl", "grids/0009.zarr.zip"):
+        ids = read_crystals(small_root)["material_id"]
+        write_json(small_root / f"{store}.digest.json", dict.fromkeys(ids, "d" * 64))
+    write_report(small_root, small_root / "after.html", study=study, code=code)
+    assert (small_root / "after.html").read_bytes() == (small_root / "before.html").read_bytes()
 
 
 def test_empty_folder_has_no_crystals(tmp_path: Path) -> None:

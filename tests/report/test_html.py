@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import platform
 import re
 import shutil
 from html.parser import HTMLParser
@@ -169,6 +170,12 @@ def test_lost_pieces_are_survived(small_root: Path, study: Study, code: Code) ->
     text = Page((small_root / "report.html").read_text()).text
     assert "No network has run to compare it with" in text
     assert "None: every crystal of the catalog could be used" in text
+
+
+def test_versions_of_the_runs_stand_apart_from_those_of_the_report(page: Page) -> None:
+    runs = page.text.partition("Python 3.11.7 and packages of 90 runs")[2]
+    assert runs.strip().startswith("numpy 2.4.6")
+    assert f"Python {platform.python_version()} and packages of this report" in runs
 
 
 def test_a_failed_leakage_check_is_shouted(small_root: Path, study: Study, code: Code) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 import pytest
 
@@ -20,6 +22,8 @@ from rhoflow.report.provenance import (
     lineage,
     write_provenance,
 )
+
+STORES = {"grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl"}
 
 
 def test_lineage_changes_with_config_data_and_code(small_root: Path, study: Study, code: Code) -> None:
@@ -63,12 +67,14 @@ def test_data_hash_changes_with_the_data(small_root: Path, edit: object) -> None
 
 
 def move_to_one_shard(root: Path) -> None:
-    for stage in ("slices", "text", "grids"):
+    kept = root / "dataset/kept.csv"
+    pd.read_csv(kept, dtype=str).assign(shard="0009").to_csv(kept, index=False)
+    for stage, suffix in STORES.items():
         files = sorted(root.glob(f"{stage}/*.digest.json"))
         together = {key: value for file in files for key, value in read_json(file).items()}
         for file in files:
             file.unlink()
-        write_json(root / stage / "0000.digest.json", together)
+        write_json(root / stage / f"0009{suffix}.digest.json", together)
 
 
 def turn_rows_round(root: Path) -> None:
@@ -85,8 +91,15 @@ def add_rejected_digest(root: Path) -> None:
     write_json(file, {**read_json(file), "Rejected_later": "e" * 64})
 
 
-@pytest.mark.parametrize("edit", [move_to_one_shard, turn_rows_round, add_rejected_digest])
-def test_data_hash_ignores_shards_order_and_rejected_crystals(small_root: Path, edit: object) -> None:
+def leave_old_shard(root: Path) -> None:
+    """Leave digests of kept crystals in a shard that an older number of shards had."""
+    for stage, suffix in STORES.items():
+        known = read_json(next(root.glob(f"{stage}/*.digest.json")))
+        write_json(root / stage / f"0009{suffix}.digest.json", dict.fromkeys(known, "d" * 64))
+
+
+@pytest.mark.parametrize("edit", [move_to_one_shard, turn_rows_round, add_rejected_digest, leave_old_shard])
+def test_data_hash_ignores_shards_order_and_what_is_not_kept(small_root: Path, edit: object) -> None:
     before = data_hash(small_root)
     edit(small_root)  # type: ignore[operator]
     assert data_hash(small_root) == before
@@ -115,9 +128,25 @@ def test_sums_over_jobs(small_root: Path, study: Study, code: Code) -> None:
     assert (found["started"], found["ended"]) == ("2026-11-21T18:00:00+00:00", "2026-11-21T18:02:12+00:00")
 
 
-def test_versions_seeds_and_config_are_there(small_root: Path, study: Study, code: Code) -> None:
+def test_versions_are_those_of_the_runs(small_root: Path, study: Study, code: Code) -> None:
+    file = small_root / "runs/image/k_vrh/none/fold2/seed0/run.prov.json"
+    write_json(file, {**read_json(file), "packages": {"numpy": "1.0.0"}})
     found = collect_provenance(small_root, study, code)
-    assert found["packages"]["numpy"]
+    assert found["software"] == [
+        {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "jobs": 11, "seconds": 137.5},
+        {"python": "3.11.7", "packages": {"numpy": "1.0.0"}, "jobs": 1, "seconds": 12.5},
+    ]
+    assert found["jobs"]["runs/image/k_vrh/none/fold2/seed0"]["packages"] == {"numpy": "1.0.0"}
+
+
+def test_versions_of_the_reporting_process_stand_apart(small_root: Path, study: Study, code: Code) -> None:
+    reporting = collect_provenance(small_root, study, code)["reporting"]
+    assert reporting["python"] == platform.python_version()
+    assert reporting["packages"]["jinja2"] == jinja2.__version__
+
+
+def test_seeds_and_config_are_there(small_root: Path, study: Study, code: Code) -> None:
+    found = collect_provenance(small_root, study, code)
     assert found["seeds"] == {"training": [0], "splits": 0}
     assert load_study(found["config"]) == study
 

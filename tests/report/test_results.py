@@ -113,8 +113,9 @@ def test_half_a_run_is_no_run(small_root: Path, study: Study) -> None:
         ("image/k_vrh/none/fold0/seed0", "image/k_vrh/none/fold7/seed0"),
         ("image/k_vrh/none/fold0/seed0", "image/k_vrh/none/fold0/seed9"),
         ("image/k_vrh/none/fold0/seed0", "image/band_gap/none/fold0/seed0"),
+        ("quantiles-ridge/k_vrh/density/fold0/seed0", "quantiles-forest/k_vrh/density/fold0/seed0"),
     ],
-    ids=["fold", "seed", "target"],
+    ids=["fold", "seed", "target", "retired baseline"],
 )
 def test_runs_of_an_older_configuration_are_not_counted(small_root: Path, study: Study, old: str, new: str) -> None:
     before = run_folders(small_root, study)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rhoflow.dataset.stores import KEPT, read_kept, shard_ids, store_path
 from rhoflow.materials.digests import read_json
 from rhoflow.materials.ids import hash_integer
 from rhoflow.report.labels import prototype_label
+from rhoflow.text.shards import TextRecord, read_texts
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def read_crystals(root: Path) -> pd.DataFrame:
     What has not been written yet is left out: without kept.csv the frame is empty.
     """
     folder = root / "dataset"
-    if not (folder / "kept.csv").exists():
+    if not (root / KEPT).exists():
         return pd.DataFrame({"material_id": [], "formula": [], "prototype": [], "part": []}, dtype=str)
-    crystals = pd.read_csv(folder / "kept.csv", dtype=str, keep_default_na=False)  # NaN is sodium nitride
+    crystals = read_kept(root)
     crystals["prototype"] = [prototype_label(one) for one in crystals["prototype"]]
     splits = folder / "splits.json"
     assignment = read_json(splits)["assignment"] if splits.exists() else {}
@@ -63,27 +63,40 @@ def _part_name(assigned: str | int | None) -> str:
     return "test" if assigned == "test" else f"fold {assigned}"
 
 
+def kept_shards(root: Path) -> dict[str, list[str]]:
+    """Kept ids of each shard; none without kept.csv.
+
+    Only these stores are read: stores that an older number of shards left behind hold the same ids.
+    """
+    return shard_ids(read_kept(root)) if (root / KEPT).exists() else {}
+
+
 def read_pictures(root: Path, ids: Sequence[str]) -> dict[str, Picture]:
-    """Images of some crystals, by id; one without an image is left out."""
-    wanted, found = set(ids), {}
-    for file in sorted(root.glob("slices/*.npz")):
-        with np.load(file) as store:
-            rows = [k for k, material_id in enumerate(store["ids"]) if material_id in wanted]
-            if rows:
-                images, sides, constants = store["image"], store["side"], store["lattice_constant"]
-                for k in rows:
-                    found[str(store["ids"][k])] = Picture(images[k], float(sides[k]), float(constants[k]))
+    """Images of some kept crystals, by id; one without an image is left out."""
+    found: dict[str, Picture] = {}
+    for shard, kept in kept_shards(root).items():
+        wanted, file = set(ids).intersection(kept), store_path(root, "slices", shard)
+        if wanted and file.exists():
+            found |= _stored_pictures(file, wanted)
     return found
 
 
-def read_text(root: Path, material_id: str) -> dict[str, Any] | None:
-    """Text record of a crystal (formula, keywords, all, origin, note); None if it has none."""
-    for file in sorted(root.glob("text/*.jsonl")):
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                record: dict[str, Any] = json.loads(line)
-                if record["id"] == material_id:
-                    return record
+def _stored_pictures(file: Path, wanted: set[str]) -> dict[str, Picture]:
+    with np.load(file, allow_pickle=False) as store:
+        images, sides, constants = store["image"], store["side"], store["lattice_constant"]
+        return {
+            material_id: Picture(images[k], float(sides[k]), float(constants[k]))
+            for k, material_id in enumerate(store["ids"].tolist())
+            if material_id in wanted
+        }
+
+
+def read_text(root: Path, material_id: str) -> TextRecord | None:
+    """Text record of a kept crystal (formula, keywords, all, origin, note); None if it has none."""
+    for shard, kept in kept_shards(root).items():
+        file = store_path(root, "text", shard)
+        if material_id in kept and file.exists():
+            return read_texts(file).get(material_id)
     return None
 
 

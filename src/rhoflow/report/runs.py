@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rhoflow.config import Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
-from rhoflow.report.labels import is_network, order
+from rhoflow.report.labels import order
+from rhoflow.training.baselines import BASELINE_LEVELS
 from rhoflow.training.evaluate import METRICS, PREDICTIONS, RunKey
 
 HISTORY = "history.csv"
@@ -96,8 +97,8 @@ def read_run(folder: Path) -> Run:
 def run_folders(root: Path, study: Study) -> list[Path]:
     """Folders of the finished runs below `root` that belong to the study.
 
-    Whatever an older configuration left behind (a model, level, fold or seed that the study no longer has) is
-    not counted, nor is a run that has not written both its files.
+    Whatever an older configuration or rhoflow left behind (a network, level, fold or seed that the study no longer
+    has, a baseline that rhoflow no longer has) is not counted, nor is a run that has not written both its files.
     """
     return [
         file.parent
@@ -110,7 +111,7 @@ def _belongs(parts: tuple[str, ...], study: Study) -> bool:
     model, target, level, fold, seed = parts
     return (
         target in study.targets
-        and (model in study.models or not is_network(model))
+        and (model in study.models or model in BASELINE_LEVELS)
         and level in {"none", "density", *study.levels}
         and fold in {f"fold{k}" for k in range(study.splits.folds)}
         and seed in {f"seed{s}" for s in study.seeds}
