@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rhoflow.errors import Reason
 from rhoflow.materials.archive import ArchiveWriter
 from rhoflow.materials.shards import read_report
 
+SHAPE = (20, 24, 28)  # no two alike, and not the papers' 60
 NAMES = ("NaCl", "ZnS", "bcc")  # bcc has no window in cells
 
 
@@ -45,8 +47,8 @@ def options(**changes: Any) -> SliceOptions:
 @pytest.mark.parametrize("as_published", [False, True])
 def test_store_holds_the_scaled_slices(archive: Path, tmp_path: Path, as_published: bool) -> None:
     chosen = options(transform="arcsinh", clip=99.0, fourier=True, as_published=as_published)
-    slice_shard(archive, tmp_path / "0000.npz", field="total", options=chosen)
-    kernel = slice_image_as_published if as_published else slice_image
+    slice_shard(archive, tmp_path / "0000.npz", field="total", options=chosen, shape=SHAPE)
+    kernel = partial(slice_image_as_published, shape=SHAPE) if as_published else slice_image
     with np.load(tmp_path / "0000.npz", allow_pickle=False) as store:
         assert store["ids"].tolist() == ["NaCl", "ZnS"]
         for row, name in enumerate(("NaCl", "ZnS")):
@@ -69,7 +71,7 @@ def test_store_holds_the_scaled_slices(archive: Path, tmp_path: Path, as_publish
 
 
 def test_material_without_a_plane_is_rejected_and_named(archive: Path, tmp_path: Path) -> None:
-    slice_shard(archive, tmp_path / "0000.npz", field="total", options=options())
+    slice_shard(archive, tmp_path / "0000.npz", field="total", options=options(), shape=SHAPE)
     report = read_report(tmp_path / "0000.npz")
     assert report.stage == "slices"
     assert sorted(report.digests) == sorted(report.stats) == ["NaCl", "ZnS"]
@@ -79,7 +81,7 @@ def test_material_without_a_plane_is_rejected_and_named(archive: Path, tmp_path:
 
 
 def test_spin_of_a_non_magnetic_crystal_or_without_spin_is_rejected(archive: Path, tmp_path: Path) -> None:
-    report = slice_shard(archive, tmp_path / "0000.npz", field="spin", options=options())
+    report = slice_shard(archive, tmp_path / "0000.npz", field="spin", options=options(), shape=SHAPE)
     reasons = {name: why["reason"] for name, why in report.rejected.items()}
     assert reasons == {"NaCl": Reason.NOT_MAGNETIC.value, "bcc": Reason.NO_FIELD.value}
     assert list(report.digests) == ["ZnS"]
@@ -89,7 +91,7 @@ def test_pngs_show_the_image_and_have_the_same_bytes_every_time(archive: Path, t
     contents = []
     for run in ("first", "second"):
         store = tmp_path / run / "0000.npz"
-        slice_shard(archive, store, field="total", options=options())
+        slice_shard(archive, store, field="total", options=options(), shape=SHAPE)
         contents.append((store.read_bytes(), store.with_suffix(".png.zip").read_bytes()))
     assert contents[0] == contents[1]
     with zipfile.ZipFile(io.BytesIO(contents[0][1])) as bundle:
@@ -104,7 +106,7 @@ def test_pngs_show_the_image_and_have_the_same_bytes_every_time(archive: Path, t
 
 
 def test_pngs_are_left_out_on_request(archive: Path, tmp_path: Path) -> None:
-    slice_shard(archive, tmp_path / "0000.npz", field="total", options=options(png=False))
+    slice_shard(archive, tmp_path / "0000.npz", field="total", options=options(png=False), shape=SHAPE)
     assert not (tmp_path / "0000.png.zip").exists()
 
 
@@ -115,14 +117,16 @@ def test_digest_changes_with_the_density_alone(archive: Path, tmp_path: Path) ->
         structure = change_cell(crystal("NaCl"), shift=(0.1, 0.2, 0.3))
         with ArchiveWriter(path) as writer:
             writer.add("NaCl", structure, {"total": factor * gaussian_density(structure, 4.0)}, electrons=electrons)
-        digests.append(slice_shard(path, tmp_path / "0.npz", field="total", options=options()).digests["NaCl"])
+        digests.append(
+            slice_shard(path, tmp_path / "0.npz", field="total", options=options(), shape=SHAPE).digests["NaCl"]
+        )
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_shard_without_materials_keeps_the_shapes(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "raw.h5"):
         pass
-    slice_shard(tmp_path / "raw.h5", tmp_path / "0.npz", field="total", options=options(fourier=True))
+    slice_shard(tmp_path / "raw.h5", tmp_path / "0.npz", field="total", options=options(fourier=True), shape=SHAPE)
     with np.load(tmp_path / "0.npz", allow_pickle=False) as store:
         assert store["image"].shape == store["fourier"].shape == (0, 24, 24)
         assert store["ids"].shape == store["side"].shape == (0,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal images give equ
 Arrays = dict[str, NDArray[Any]]
 
 
-def slice_shard(archive: Path, store: Path, *, field: str, options: SliceOptions) -> ShardReport:
+def slice_shard(
+    archive: Path, store: Path, *, field: str, options: SliceOptions, shape: tuple[int, int, int]
+) -> ShardReport:
     """Make the image of every crystal of a shard.
 
     Parameters
@@ -44,6 +47,8 @@ def slice_shard(archive: Path, store: Path, *, field: str, options: SliceOptions
         Which density of the archive: ``total`` or ``spin``.
     options : SliceOptions
         Plane, window, pixels and scaling.
+    shape : tuple of 3 int
+        Points of the unified grid, which ``options.as_published`` cuts.
 
     Returns
     -------
@@ -54,7 +59,7 @@ def slice_shard(archive: Path, store: Path, *, field: str, options: SliceOptions
     made: dict[str, Arrays] = {}
 
     def make(material_id: str, record: Record) -> None:
-        arrays = _slice_record(record, field, options)
+        arrays = _slice_record(record, field, options, shape)
         made[material_id] = arrays
         stats = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
         report.accept(material_id, digest_arrays(*arrays.values()), **stats)
@@ -67,10 +72,10 @@ def slice_shard(archive: Path, store: Path, *, field: str, options: SliceOptions
     return report
 
 
-def _slice_record(record: Record, field: str, options: SliceOptions) -> Arrays:
+def _slice_record(record: Record, field: str, options: SliceOptions, shape: tuple[int, int, int]) -> Arrays:
     """Arrays of one crystal, by their names in the store."""
     rho = select_field(record, field)
-    cut = slice_image_as_published if options.as_published else slice_image
+    cut = partial(slice_image_as_published, shape=shape) if options.as_published else slice_image
     try:
         view = cut(
             rho,

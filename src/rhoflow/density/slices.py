@@ -87,18 +87,18 @@ def slice_image_as_published(
     through: str | float,
     window: Window,
     pixels: int,
-    shape: tuple[int, int, int] = (60, 60, 60),
+    shape: tuple[int, int, int],
 ) -> Slice:
     """Density on a lattice plane in the order of steps of Massa et al. 2024.
 
-    The file's cell is brought onto a 60 x 60 x 60 grid, repeated, and cut with linear interpolation between points.
+    The file's cell is brought onto the unified grid, repeated, and cut with linear interpolation between points.
     Periodic look-up stands for the 8 x 8 x 8 repetition, whose values it gives without its 885 MB. The grid is the
     file's, so this image, unlike `slice_image`, depends (weakly) on the cell and is not low-passed to the pixels.
 
     Parameters
     ----------
     shape : tuple of 3 int
-        Points of the unified grid; the other parameters are those of `slice_image`.
+        Points of the unified grid (papers: 60 x 60 x 60); the other parameters are those of `slice_image`.
     """
     view = _find_view(rho, structure, hkl, through, window, pixels)
     grid = regrid(rho, shape)
