@@ -7,8 +7,9 @@ These models are the single truth about ``config.yaml``: the file itself, the JS
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -18,6 +19,16 @@ from rhoflow.properties import PROPERTIES
 Level = Literal["formula", "keywords", "all"]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+Width = Annotated[int, Field(ge=1)]
+# Spelt out, because pymatgen, which knows them, takes a second to import.
+_SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
+    "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
+    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr "
+    "Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+)
+ELEMENTS = tuple(_SYMBOLS.split())
 
 
 class Section(BaseModel):
@@ -58,6 +69,13 @@ class Fences(Section):
 
     minimum: tuple[float, float] = Field(description="lowest and highest allowed minimum of the field [e/A^3]")
     maximum: tuple[float, float] = Field(description="lowest and highest allowed maximum of the field [e/A^3]")
+
+    @field_validator("minimum", "maximum")
+    @classmethod
+    def _ordered(cls, fence: tuple[float, float]) -> tuple[float, float]:
+        if not fence[0] <= fence[1]:
+            raise ValueError("the lowest allowed value comes first, then the highest")
+        return fence
 
 
 class Clean(Section):
@@ -112,6 +130,15 @@ class SliceOptions(Section):
             raise ValueError("(0, 0, 0) is no plane")
         return plane
 
+    @field_validator("through")
+    @classmethod
+    def _a_site(cls, through: str | float) -> str | float:
+        known = ("heaviest", "mean", *ELEMENTS)
+        if through not in known if isinstance(through, str) else not math.isfinite(through):
+            hint = near(str(through), known)
+            raise ValueError(f"must be heaviest, mean, an element's symbol or a number without quotes{hint}")
+        return through
+
 
 class Text(Section):
     """The description of a crystal."""
@@ -155,10 +182,12 @@ class TextModel(Section):
 
 
 class Readout(Section):
-    """The dense layers on a backbone; the last two layers (256, then 1) are fixed by the papers."""
+    """The dense layers on a backbone."""
 
-    widths: tuple[int, ...] = Field(
-        (512, 384, 256), description="widths before the last layer, which has one output"
+    widths: tuple[Width, ...] = Field(
+        (512, 384, 256),
+        min_length=1,
+        description="widths before the last layer, which has one output (papers: the last of them is 256)",
     )
     dropout: Fraction = Field(0.2, description="after every layer but the last")
 
@@ -235,7 +264,7 @@ class Study(Section):
         description="text levels, from the bare formula to the whole text",
     )
     splits: Splits = Splits()
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
     models: tuple[Literal["image", "text", "fusion"], ...] = Field(
         ("image", "text", "fusion"), description="networks to train; baselines always run"
     )
@@ -291,7 +320,7 @@ def load_study(config: dict[str, Any]) -> Study:
 
 
 def _explain(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path = _without_union_tags(problem["loc"])
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(path[:-1])
@@ -300,11 +329,26 @@ def _explain(problem: Any) -> str:
     return f"{key} = {problem['input']!r}: {message}" if key else message
 
 
+def _without_union_tags(loc: tuple[str | int, ...]) -> list[str]:
+    """Return a location's keys and indices: below a leaf, pydantic's words name the branch of a union it tried."""
+    path: list[str] = []
+    section: type[BaseModel] | None = Study
+    for part in loc:
+        if section or isinstance(part, int):
+            path.append(str(part))
+        section = _section_at(section, part)
+    return path
+
+
 def _keys_at(path: list[str]) -> list[str]:
-    section: type[BaseModel] = Study
+    section: type[BaseModel] | None = Study
     for part in path:
-        field = section.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
-    return list(section.model_fields)
+        section = _section_at(section, part)
+    return list(section.model_fields) if section else []
+
+
+def _section_at(section: type[BaseModel] | None, key: str | int) -> type[BaseModel] | None:
+    """Return the section that a key of a section holds (perhaps null), or None where the key is a leaf."""
+    field = section.model_fields.get(str(key)) if section else None
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
