@@ -33,10 +33,19 @@ if ! [ -x .venv/bin/pip ]; then
 fi
 echo "Installing $lock into .venv (several minutes the first time) ..."
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
-extra=()
-if [ "$torch" = cpu ] && answers "$cpu_index"; then extra=(--index-url "$cpu_index"); fi
-if ! .venv/bin/python -c 'import importlib.metadata as m; assert m.version("torch").startswith("2.13.0")' 2>/dev/null ||
-    [ "$torch" != auto ]; then
+installed=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
+case $torch:$installed in
+    cpu:*+cpu) ;;
+    # The builds of a version differ in its local label alone (2.13.0+cpu), which the pin accepts whatever it is.
+    cpu:?* | cuda:*+cpu) .venv/bin/pip uninstall --quiet --yes torch torchvision ;;
+esac
+if [ "$torch" != auto ] || [[ $installed != 2.13.0* ]]; then
+    extra=()
+    if [ "$torch" = cpu ] && answers "$cpu_index"; then
+        extra=(--index-url "$cpu_index")
+    elif [ "$torch" = cpu ]; then
+        echo "TORCH=cpu: $cpu_index does not answer; taking the build that your pip index offers" >&2
+    fi
     # Their other requirements stand in the lock, so nothing but the build's own libraries is added.
     .venv/bin/pip install --quiet --disable-pip-version-check "${extra[@]}" "${torch_pins[@]}"
 fi

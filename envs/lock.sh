@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Remake the hashed locks from pyproject.toml (needs `uv`; see docs/config.md for when). Pinned versions are kept
+# Remake the hashed locks from pyproject.toml (needs `uv`; see CONTRIBUTING.md for when). Pinned versions are kept
 # unless --upgrade is given:  bash envs/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
