@@ -1,9 +1,12 @@
 # From native densities to what a training sees: grids, images, texts, the kept materials, targets, splits, views.
+# Per-shard rules name the manifest although they do not read it: only jobs that hang on the checkpoint itself are
+# judged anew after it; the others would rerun with every new catalogue.
 
 
 rule grids:
     input:
         archive=rules.ingest.output.store,
+        plan=manifest,
     output:
         **shard_files(f"{ROOT}/grids/{{shard}}.zarr.zip"),
     log:
@@ -29,6 +32,7 @@ rule grids:
 rule slices:
     input:
         archive=rules.ingest.output.store,
+        plan=manifest,
     output:
         **shard_files(f"{ROOT}/slices/{{shard}}.npz"),
         **({"pictures": f"{ROOT}/slices/{{shard}}.png.zip"} if STUDY.slices.png else {}),
@@ -55,6 +59,7 @@ rule slices:
 rule describe:
     input:
         archive=rules.ingest.output.store,
+        plan=manifest,
     output:
         **shard_files(f"{ROOT}/text/{{shard}}.jsonl"),
     log:

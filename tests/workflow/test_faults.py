@@ -77,6 +77,7 @@ def test_wrong_study_stops_before_anything_starts(workspace: Workspace, changes:
     assert "Traceback" not in ran.output
 
 
+@pytest.mark.slow
 def test_impossible_fold_count_names_the_remedy(workspace: Workspace) -> None:
     workspace.configure(splits={"folds": 40})
     ran = workspace.run("--until", "splits", fails=True)
@@ -84,6 +85,7 @@ def test_impossible_fold_count_names_the_remedy(workspace: Workspace) -> None:
     assert "Traceback" not in ran.output
 
 
+@pytest.mark.slow
 def test_pack_of_one_writes_the_same_bytes(workspace: Workspace) -> None:
     together = metrics(workspace)
     workspace.configure(training={**workspace.training, "pack": "run"})

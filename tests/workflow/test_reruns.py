@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from small_study import STUDY, Workspace, add_crystal, alter_density
 
 from rhoflow.materials.ids import shard_of
@@ -40,6 +41,7 @@ def test_altered_density_reruns_its_shard_and_the_trainings_that_see_it(workspac
     assert ran.trainings == [job for job in TRAININGS if not job.startswith("text")]
 
 
+@pytest.mark.slow
 def test_change_that_an_interrupted_run_saw_is_not_forgotten(workspace: Workspace) -> None:
     alter_density(workspace.folder / "crystals" / ALTERED)
     workspace.run("--until", "clean")
@@ -79,6 +81,7 @@ def test_added_material_reruns_its_shard_and_moves_nobody(workspace: Workspace, 
     assert after == before
 
 
+@pytest.mark.slow
 def test_removed_material_reruns_its_shard(workspace: Workspace) -> None:
     shutil.rmtree(workspace.folder / "crystals" / ALTERED)
     table = workspace.properties
@@ -95,6 +98,7 @@ def test_report_option_reruns_the_report_only(workspace: Workspace) -> None:
     assert sorted(ran.jobs) == ["figures", "provenance", "report", "tables"]
 
 
+@pytest.mark.slow
 def test_deleted_store_is_noticed_and_remade_the_same(workspace: Workspace) -> None:
     store = workspace.root / "slices" / f"{shard_of(ALTERED, STUDY['shards'])}.npz"
     content = store.read_bytes()
