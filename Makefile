@@ -34,7 +34,7 @@ lint: $(TESTENV)  ## format, lint, types, workflow lint
 	@ruff format --check . && ruff check .
 	@mypy
 	@snakefmt --check Snakefile rules
-	@snakemake --lint --quiet all
+	@snakemake --lint
 
 config: $(TESTENV)  ## remake config.yaml, docs/config.md and docs/config.schema.json from the Study model
 	@python -m rhoflow.config_docs

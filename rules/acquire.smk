@@ -16,6 +16,8 @@ rule catalog:
         mem_mb=2000,
         runtime=60,
     params:
+        script=script("catalog"),
+        scratch=SCRATCH,
         options=options("source"),
         shards=STUDY.shards,
         # Names, sizes and dates of the source's files: a change makes the catalogue look again.
@@ -24,8 +26,8 @@ rule catalog:
     message:
         "Catalogue the materials of {STUDY.source.path}"
     shell:
-        "python {SCRIPTS}/catalog.py --options {params.options:q} --shards {params.shards}"
-        " --cache {SCRATCH}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
+        "python {params.script} --options {params.options:q} --shards {params.shards}"
+        " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
 
 
 # A checkpoint: what follows compares the manifests' content, so only shards that changed rerun.
@@ -45,13 +47,14 @@ checkpoint plan:
         mem_mb=2000,
         runtime=10,
     params:
-        folder=f"{ROOT}/plan",
+        script=script("plan"),
+        root=root,
         shards=STUDY.shards,
         code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"
     shell:
-        "python {SCRIPTS}/plan.py --catalog {input} --folder {params.folder} --shards {params.shards} > {log} 2>&1"
+        "python {params.script} --catalog {input} --folder {params.root}/plan --shards {params.shards} > {log} 2>&1"
 
 
 rule ingest:
@@ -70,8 +73,9 @@ rule ingest:
         mem_mb=4000,
         runtime=120,
     params:
+        script=script("ingest"),
         code=code_of("ingest"),
     message:
         "Read the densities of shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/ingest.py --plan {input.plan} --store {output.store} > {log} 2>&1"
+        "python {params.script} --plan {input.plan} --store {output.store} > {log} 2>&1"

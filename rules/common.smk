@@ -22,7 +22,7 @@ except StudyError as error:
 ROOT = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 SCRATCH = f"scratch/{STUDY.study}"
-SCRIPTS = os.path.relpath(f"{workflow.basedir}/workflow/scripts")
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
@@ -42,15 +42,23 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def code_of(script):
-    """Digest of a script and all of rhoflow that it uses: the rule reruns when its code changes."""
-    return script_digest(
-        Path(workflow.basedir) / "workflow" / "scripts" / f"{script}.py"
-    )
+def script(name):
+    """Path of a script, relative to where snakemake runs, so that a moved project reruns nothing."""
+    return os.path.relpath(SCRIPTS / f"{name}.py")
+
+
+def root(wildcards):
+    """Parameter function: the study's result folder."""
+    return ROOT
+
+
+def code_of(name):
+    """Digest of a script and all of rhoflow that it uses: what it makes is made anew when its code changes."""
+    return script_digest(SCRIPTS / f"{name}.py")
 
 
 def options(*sections):
-    """Sorted JSON of the study's sections a rule uses: it reruns when they change, and only then."""
+    """Sorted JSON of the sections that a step uses; it reruns when they change, and only then."""
     chosen = {section: getattr(STUDY, section) for section in sections}
     plain = {
         section: (
@@ -80,7 +88,7 @@ def contents():
 
 
 def shard_files(store):
-    """Outputs of a per-shard rule: the store, its content hashes, its statistics and rejections."""
+    """Outputs of a per-shard step, i.e. the store, its content hashes, its statistics and rejections."""
     return {
         "store": store,
         "digest": f"{store}.digest.json",

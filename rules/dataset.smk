@@ -20,12 +20,13 @@ rule grids:
         mem_mb=4000,
         runtime=120,
     params:
+        script=script("grids"),
         options=options("field", "grid"),
         code=code_of("grids"),
     message:
         "Regrid shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/grids.py --archive {input.archive} --store {output.store}"
+        "python {params.script} --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -47,12 +48,13 @@ rule slices:
         mem_mb=4000,
         runtime=120,
     params:
+        script=script("slices"),
         options=options("field", "grid", "slices"),
         code=code_of("slices"),
     message:
         "Cut the density images of shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/slices.py --archive {input.archive} --store {output.store}"
+        "python {params.script} --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -73,12 +75,13 @@ rule describe:
         mem_mb=4000,
         runtime=240,
     params:
+        script=script("describe"),
         options=options("text"),
         code=code_of("describe"),
     message:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/describe.py --archive {input.archive} --store {output.store}"
+        "python {params.script} --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -103,12 +106,14 @@ rule clean:
         mem_mb=4000,
         runtime=30,
     params:
+        script=script("clean"),
+        root=root,
         options=options("clean", "targets"),
         code=code_of("clean"),
     message:
         "Keep or reject each material"
     shell:
-        "python {SCRIPTS}/clean.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --options {params.options:q} > {log} 2>&1"
 
 
 rule splits:
@@ -127,12 +132,14 @@ rule splits:
         mem_mb=2000,
         runtime=10,
     params:
+        script=script("splits"),
+        root=root,
         options=options("splits"),
         code=code_of("splits"),
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
     shell:
-        "python {SCRIPTS}/splits.py --root {ROOT} --options {params.options:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --options {params.options:q} > {log} 2>&1"
 
 
 rule leakage:
@@ -153,11 +160,13 @@ rule leakage:
         mem_mb=2000,
         runtime=10,
     params:
+        script=script("leakage"),
+        root=root,
         code=code_of("leakage"),
     message:
         "Check that nothing leaks between training and test"
     shell:
-        "python {SCRIPTS}/leakage.py --root {ROOT} > {log} 2>&1"
+        "python {params.script} --root {params.root} > {log} 2>&1"
 
 
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
@@ -186,11 +195,13 @@ checkpoint views:
         mem_mb=4000,
         runtime=30,
     params:
+        script=script("views"),
+        root=root,
         levels=VIEWS,
         options=options("targets", "splits"),
         code=code_of("views"),
     message:
         "Digest what each training sees"
     shell:
-        "python {SCRIPTS}/views.py --root {ROOT} --levels {params.levels}"
+        "python {params.script} --root {params.root} --levels {params.levels}"
         " --options {params.options:q} > {log} 2>&1"

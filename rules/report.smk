@@ -28,12 +28,14 @@ rule tables:
         mem_mb=4000,
         runtime=30,
     params:
+        script=script("tables"),
+        root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Make the tables"
     shell:
-        "python {SCRIPTS}/tables.py --root {ROOT} --output {ROOT}/tables --study {params.study:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1"
 
 
 rule figures:
@@ -59,12 +61,14 @@ rule figures:
         mem_mb=4000,
         runtime=30,
     params:
+        script=script("figures"),
+        root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Draw the figures"
     shell:
-        "python {SCRIPTS}/figures.py --root {ROOT} --output {ROOT}/figures --study {params.study:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1"
 
 
 rule provenance:
@@ -84,12 +88,14 @@ rule provenance:
         mem_mb=2000,
         runtime=10,
     params:
+        script=script("provenance"),
+        root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Gather the provenance"
     shell:
-        "python {SCRIPTS}/provenance.py --root {ROOT} --output {output} --study {params.study:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
 
 
 rule report:
@@ -112,9 +118,11 @@ rule report:
         mem_mb=4000,
         runtime=30,
     params:
+        script=script("report"),
+        root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Write the report"
     shell:
-        "python {SCRIPTS}/report.py --root {ROOT} --output {output} --study {params.study:q} > {log} 2>&1"
+        "python {params.script} --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"

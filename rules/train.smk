@@ -20,13 +20,16 @@ rule image:
         runtime=240,
         gpu=GPU,
     params:
+        script=script("train"),
+        root=root,
+        scratch=SCRATCH,
         runs=job_runs,
         options=options("image", "readout", "training"),
         code=code_of("train"),
     message:
         "Train image -> {wildcards.target}"
     shell:
-        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model image --target {wildcards.target}"
+        "python {params.script} --root {params.root} --scratch {params.scratch} --model image --target {wildcards.target}"
         " --level none --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -47,13 +50,16 @@ rule text:
         runtime=240,
         gpu=GPU,
     params:
+        script=script("train"),
+        root=root,
+        scratch=SCRATCH,
         runs=job_runs,
         options=options("language", "readout", "training"),
         code=code_of("train"),
     message:
         "Train text ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model text --target {wildcards.target}"
+        "python {params.script} --root {params.root} --scratch {params.scratch} --model text --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -76,13 +82,16 @@ rule fusion:
         runtime=240,
         gpu=GPU,
     params:
+        script=script("train"),
+        root=root,
+        scratch=SCRATCH,
         runs=job_runs,
         options=options(*TRAIN_OPTIONS),
         code=code_of("train"),
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python {SCRIPTS}/train.py --root {ROOT} --scratch {SCRATCH} --model fusion --target {wildcards.target}"
+        "python {params.script} --root {params.root} --scratch {params.scratch} --model fusion --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -102,10 +111,12 @@ rule baselines:
         mem_mb=4000,
         runtime=120,
     params:
+        script=script("baselines"),
+        root=root,
         options=options("levels", "splits", "seeds"),
         code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:
-        "python {SCRIPTS}/baselines.py --root {ROOT} --target {wildcards.target}"
+        "python {params.script} --root {params.root} --target {wildcards.target}"
         " --options {params.options:q} > {log} 2>&1"
