@@ -16,7 +16,6 @@ rule catalog:
         mem_mb=2000,
         runtime=60,
     params:
-        script=script("catalog"),
         scratch=SCRATCH,
         options=options("source"),
         shards=STUDY.shards,
@@ -26,7 +25,7 @@ rule catalog:
     message:
         "Catalogue the materials of {STUDY.source.path}"
     shell:
-        "python {params.script} --options {params.options:q} --shards {params.shards}"
+        "python $RHOFLOW_SCRIPTS/catalog.py --options {params.options:q} --shards {params.shards}"
         " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
 
 
@@ -47,14 +46,13 @@ checkpoint plan:
         mem_mb=2000,
         runtime=10,
     params:
-        script=script("plan"),
         root=root,
         shards=STUDY.shards,
         code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"
     shell:
-        "python {params.script} --catalog {input} --folder {params.root}/plan --shards {params.shards} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards} > {log} 2>&1"
 
 
 rule ingest:
@@ -73,9 +71,8 @@ rule ingest:
         mem_mb=4000,
         runtime=120,
     params:
-        script=script("ingest"),
         code=code_of("ingest"),
     message:
         "Read the densities of shard {wildcards.shard}"
     shell:
-        "python {params.script} --plan {input.plan} --store {output.store} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/ingest.py --plan {input.plan} --store {output.store} > {log} 2>&1"

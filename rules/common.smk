@@ -23,6 +23,8 @@ ROOT = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 SCRATCH = f"scratch/{STUDY.study}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+# In the environment, because a path in a command or a parameter would rerun everything where the project is moved.
+os.environ["RHOFLOW_SCRIPTS"] = os.path.relpath(SCRIPTS)
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
@@ -40,11 +42,6 @@ wildcard_constraints:
     level="|".join(STUDY.levels),
     fold=r"\d+",
     seed=r"\d+",
-
-
-def script(name):
-    """Path of a script, relative to where snakemake runs, so that a moved project reruns nothing."""
-    return os.path.relpath(SCRIPTS / f"{name}.py")
 
 
 def root(wildcards):

@@ -20,13 +20,12 @@ rule grids:
         mem_mb=4000,
         runtime=120,
     params:
-        script=script("grids"),
         options=options("field", "grid"),
         code=code_of("grids"),
     message:
         "Regrid shard {wildcards.shard}"
     shell:
-        "python {params.script} --archive {input.archive} --store {output.store}"
+        "python $RHOFLOW_SCRIPTS/grids.py --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -48,13 +47,12 @@ rule slices:
         mem_mb=4000,
         runtime=120,
     params:
-        script=script("slices"),
         options=options("field", "grid", "slices"),
         code=code_of("slices"),
     message:
         "Cut the density images of shard {wildcards.shard}"
     shell:
-        "python {params.script} --archive {input.archive} --store {output.store}"
+        "python $RHOFLOW_SCRIPTS/slices.py --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -75,13 +73,12 @@ rule describe:
         mem_mb=4000,
         runtime=240,
     params:
-        script=script("describe"),
         options=options("text"),
         code=code_of("describe"),
     message:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
-        "python {params.script} --archive {input.archive} --store {output.store}"
+        "python $RHOFLOW_SCRIPTS/describe.py --archive {input.archive} --store {output.store}"
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -106,14 +103,13 @@ rule clean:
         mem_mb=4000,
         runtime=30,
     params:
-        script=script("clean"),
         root=root,
         options=options("clean", "targets"),
         code=code_of("clean"),
     message:
         "Keep or reject each material"
     shell:
-        "python {params.script} --root {params.root} --options {params.options:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/clean.py --root {params.root} --options {params.options:q} > {log} 2>&1"
 
 
 rule splits:
@@ -132,14 +128,13 @@ rule splits:
         mem_mb=2000,
         runtime=10,
     params:
-        script=script("splits"),
         root=root,
         options=options("splits"),
         code=code_of("splits"),
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
     shell:
-        "python {params.script} --root {params.root} --options {params.options:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/splits.py --root {params.root} --options {params.options:q} > {log} 2>&1"
 
 
 rule leakage:
@@ -160,13 +155,12 @@ rule leakage:
         mem_mb=2000,
         runtime=10,
     params:
-        script=script("leakage"),
         root=root,
         code=code_of("leakage"),
     message:
         "Check that nothing leaks between training and test"
     shell:
-        "python {params.script} --root {params.root} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/leakage.py --root {params.root} > {log} 2>&1"
 
 
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
@@ -195,7 +189,6 @@ checkpoint views:
         mem_mb=4000,
         runtime=30,
     params:
-        script=script("views"),
         root=root,
         levels=VIEWS,
         options=options("targets", "splits"),
@@ -203,5 +196,5 @@ checkpoint views:
     message:
         "Digest what each training sees"
     shell:
-        "python {params.script} --root {params.root} --levels {params.levels}"
+        "python $RHOFLOW_SCRIPTS/views.py --root {params.root} --levels {params.levels}"
         " --options {params.options:q} > {log} 2>&1"

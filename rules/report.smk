@@ -28,14 +28,13 @@ rule tables:
         mem_mb=4000,
         runtime=30,
     params:
-        script=script("tables"),
         root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Make the tables"
     shell:
-        "python {params.script} --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/tables.py --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1"
 
 
 rule figures:
@@ -61,14 +60,13 @@ rule figures:
         mem_mb=4000,
         runtime=30,
     params:
-        script=script("figures"),
         root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Draw the figures"
     shell:
-        "python {params.script} --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/figures.py --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1"
 
 
 rule provenance:
@@ -88,14 +86,13 @@ rule provenance:
         mem_mb=2000,
         runtime=10,
     params:
-        script=script("provenance"),
         root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Gather the provenance"
     shell:
-        "python {params.script} --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/provenance.py --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
 
 
 rule report:
@@ -118,11 +115,10 @@ rule report:
         mem_mb=4000,
         runtime=30,
     params:
-        script=script("report"),
         root=root,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Write the report"
     shell:
-        "python {params.script} --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/report.py --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"

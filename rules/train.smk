@@ -20,7 +20,6 @@ rule image:
         runtime=240,
         gpu=GPU,
     params:
-        script=script("train"),
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
@@ -29,7 +28,7 @@ rule image:
     message:
         "Train image -> {wildcards.target}"
     shell:
-        "python {params.script} --root {params.root} --scratch {params.scratch} --model image --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model image --target {wildcards.target}"
         " --level none --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -50,7 +49,6 @@ rule text:
         runtime=240,
         gpu=GPU,
     params:
-        script=script("train"),
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
@@ -59,7 +57,7 @@ rule text:
     message:
         "Train text ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python {params.script} --root {params.root} --scratch {params.scratch} --model text --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model text --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -82,7 +80,6 @@ rule fusion:
         runtime=240,
         gpu=GPU,
     params:
-        script=script("train"),
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
@@ -91,7 +88,7 @@ rule fusion:
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python {params.script} --root {params.root} --scratch {params.scratch} --model fusion --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model fusion --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -111,12 +108,11 @@ rule baselines:
         mem_mb=4000,
         runtime=120,
     params:
-        script=script("baselines"),
         root=root,
         options=options("levels", "splits", "seeds"),
         code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:
-        "python {params.script} --root {params.root} --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
         " --options {params.options:q} > {log} 2>&1"
