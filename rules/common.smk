@@ -24,7 +24,7 @@ LOGS = f"logs/{STUDY.study}"
 SCRATCH = f"scratch/{STUDY.study}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # In the environment, because a path in a command or a parameter would rerun everything where the project is moved.
-os.environ["RHOFLOW_SCRIPTS"] = os.path.relpath(SCRIPTS)
+os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
