@@ -21,7 +21,7 @@ demo: $(RUNTIME)  ## run the default study: real densities to a table of results
 	@snakemake --profile profiles/default --cores $(CORES)
 	@rhoflow results demo
 
-test: $(TESTENV) lint  ## lint, types and the test suite (at most 15 minutes on 2 cores)
+test: $(TESTENV) lint  ## lint, types and the test suite (about 15 minutes on 2 cores)
 	@python -m pytest
 
 test-full: $(TESTENV) lint  ## everything, with the slow tests (an hour or more)

@@ -1,6 +1,5 @@
 # One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
-TRAIN_OPTIONS = ["image", "language", "readout", "training"]
 
 
 rule image:
@@ -83,7 +82,7 @@ rule fusion:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
-        options=options(*TRAIN_OPTIONS),
+        options=options("image", "language", "readout", "training"),
         code=code_of("train"),
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"
