@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rhoflow.config import Study
+from rhoflow.config import ManifestSource, MaterialsProjectSource, Study
 
 _WIDTH = 110
-_REMAKE = "Made from src/rhoflow/config.py by `make config`: change it there."
+_REMAKE = "Made from src/rhoflow/config/ by `make config`: change it there."
 
 
 def config_yaml() -> str:
@@ -43,12 +43,28 @@ def config_markdown() -> str:
         "`docs/config.schema.json` gives completion in editors.",
     ]
     for path, section in _sections(Study(), ""):
-        lines += ["", f"## {path or 'top level'}", "", *_prose(type(section)), "", "| key | default | meaning |"]
-        lines += ["|---|---|---|"]
-        for name, info, value in _fields(section):
-            if not isinstance(value, BaseModel):
-                lines.append(f"| `{name}` | `{_scalar(value)}` | {_meaning(info)} |")
+        lines += _table(path or "top level", type(section), dict(section))
+        if path == "source":
+            for kind in (MaterialsProjectSource, ManifestSource):
+                defaults = {name: info.get_default() for name, info in kind.model_fields.items()}
+                lines += _table(f"source, of kind `{defaults['kind']}`", kind, defaults)
     return "\n".join(lines) + "\n"
+
+
+def _table(title: str, section: type[BaseModel], values: dict[str, Any]) -> Iterator[str]:
+    yield from (
+        "",
+        f"## {title}",
+        "",
+        (section.__doc__ or "").strip(),
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+    )
+    for name, info in section.model_fields.items():
+        if not isinstance(values[name], BaseModel):
+            default = "required" if info.is_required() else f"`{_scalar(values[name])}`"
+            yield f"| `{name}` | {default} | {_meaning(info)} |"
 
 
 def config_schema() -> str:
@@ -63,10 +79,6 @@ def files() -> dict[Path, str]:
         Path("docs/config.md"): config_markdown(),
         Path("docs/config.schema.json"): config_schema(),
     }
-
-
-def _prose(section: type[BaseModel]) -> list[str]:
-    return [(section.__doc__ or "").strip()]
 
 
 def _fields(section: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

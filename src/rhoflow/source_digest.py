@@ -10,7 +10,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 # Settings reach a step as values, and progress and messages change no result.
-_NOT_CODE = {_PACKAGE / name for name in ("config.py", "errors.py", "progress.py")}
+_NOT_CODE = {_PACKAGE / "errors.py", _PACKAGE / "progress.py", *(_PACKAGE / "config").glob("*.py")}
 
 
 def package_digest() -> str:

@@ -1,0 +1,49 @@
+"""The study: every setting of rhoflow, its default, its limits and its explanation.
+
+These models are the single truth about ``config.yaml``: the file itself, the JSON schema
+(``docs/config.schema.json``) and the reference page (``docs/config.md``) are made from them.
+"""
+
+from rhoflow.config.density import Clean, Fences, Grid, SliceOptions, Window
+from rhoflow.config.elements import ELEMENTS
+from rhoflow.config.learning import (
+    FinetuneStage,
+    ImageModel,
+    Level,
+    Readout,
+    ReadoutStage,
+    Stage,
+    TextModel,
+    Training,
+)
+from rhoflow.config.section import Section, near
+from rhoflow.config.sources import DirectorySource, ManifestSource, MaterialsProjectSource, Source
+from rhoflow.config.study import Report, Splits, Study, Text, load_study
+
+__all__ = [
+    "ELEMENTS",
+    "Clean",
+    "DirectorySource",
+    "Fences",
+    "FinetuneStage",
+    "Grid",
+    "ImageModel",
+    "Level",
+    "ManifestSource",
+    "MaterialsProjectSource",
+    "Readout",
+    "ReadoutStage",
+    "Report",
+    "Section",
+    "SliceOptions",
+    "Source",
+    "Splits",
+    "Stage",
+    "Study",
+    "Text",
+    "TextModel",
+    "Training",
+    "Window",
+    "load_study",
+    "near",
+]

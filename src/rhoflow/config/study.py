@@ -1,0 +1,140 @@
+"""The study as a whole; its parts are the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from rhoflow.config.density import Clean, Deformation, Grid, SliceOptions
+from rhoflow.config.explain import explain
+from rhoflow.config.learning import ImageModel, Level, Readout, TextModel, Training
+from rhoflow.config.section import Fraction, Positive, Section, Seed, near
+from rhoflow.config.sources import DirectorySource, Source
+from rhoflow.errors import StudyError
+from rhoflow.properties import PROPERTIES
+
+
+class Text(Section):
+    """The description of a crystal."""
+
+    timeout_s: Positive = Field(120, description="longest time for one structure; after it a fall-back text is used")
+
+
+class Splits(Section):
+    """Who trains, who validates, who tests; decided by a stable hash, so a new material moves nobody."""
+
+    strategy: Literal["random", "composition", "prototype"] = Field(
+        "random",
+        description="what never straddles a split: one material, one composition, or one structure prototype",
+    )
+    test: Fraction = Field(0.15, description="share of the test set")
+    folds: int = Field(3, ge=2, description="cross-validation folds on the rest (papers: 5)")
+    seed: int = Field(0, ge=0, description="another seed, another partition")
+
+
+class Report(Section):
+    """How results are shown."""
+
+    bootstrap: int = Field(2000, ge=100, description="resamples of the 95 % intervals")
+    examples: int = Field(6, ge=1, le=24, description="example slices shown")
+
+
+class Study(Section):
+    """A study: which data, which images and texts, which models, and how they are judged."""
+
+    study: str = Field(
+        "demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name; results go to results/<name>"
+    )
+    source: Source = DirectorySource()
+    shards: int = Field(
+        2, ge=1, le=2000, description="groups of materials that are processed together; about n / 256"
+    )
+    raw: Literal["native", "float32", "none"] = Field(
+        "native",
+        description="what is kept of a density: native: its own grid, lossless; float32: its own grid, half the disk;"
+        " none: the unified grid alone",
+    )
+    field: Literal["total", "spin", "deformation", "all_electron"] = Field(
+        "total",
+        description="the density: total (valence), spin (up minus down), deformation (total minus free atoms),"
+        " all_electron (AECCAR0 + AECCAR2)",
+    )
+    deformation: Deformation = Deformation()
+    dos: bool = Field(False, description="also gather densities of states")
+    grid: Grid = Grid()
+    clean: Clean = Clean()
+    slices: SliceOptions = SliceOptions()
+    text: Text = Text()
+    targets: tuple[str, ...] = Field(
+        ("k_vrh", "formation_energy_per_atom"), min_length=1, description="properties to predict (docs/own-data.md)"
+    )
+    levels: tuple[Level, ...] = Field(
+        ("formula", "keywords", "all"),
+        min_length=1,
+        description="text levels, from the bare formula to the whole text",
+    )
+    splits: Splits = Splits()
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
+    models: tuple[Literal["image", "text", "fusion"], ...] = Field(
+        ("image", "text", "fusion"), description="networks to train; baselines always run"
+    )
+    image: ImageModel = ImageModel()
+    language: TextModel = TextModel()
+    readout: Readout = Readout()
+    training: Training = Training()
+    report: Report = Report()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, config: Any) -> Any:
+        """Drop what is left of the default source where a study names a source of another kind.
+
+        Snakemake lays a study's file over config.yaml key by key, so the default's own keys stay.
+        """
+        source = config.get("source") if isinstance(config, dict) else None
+        if not isinstance(source, dict):
+            return config
+        source = {"kind": "directory", **source}
+        if source["kind"] != "directory":
+            default = DirectorySource().model_dump(mode="json")
+            source = {key: value for key, value in source.items() if key == "kind" or default.get(key) != value}
+        return {**config, "source": source}
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            if target not in PROPERTIES:
+                raise ValueError(
+                    f"unknown target {target!r}{near(target, PROPERTIES)}; known: {', '.join(PROPERTIES)}"
+                )
+        return targets
+
+    @field_validator("targets", "levels", "seeds", "models")
+    @classmethod
+    def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("each entry may stand only once")
+        return values
+
+    @model_validator(mode="after")
+    def _fusion_needs_both(self) -> Self:
+        if "fusion" in self.models and not {"image", "text"} <= set(self.models):
+            raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+        return self
+
+
+def load_study(config: dict[str, Any]) -> Study:
+    """Validate a configuration dictionary.
+
+    Raises
+    ------
+    StudyError
+        One line a problem: key path, value, what is allowed.
+    """
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        lines = [explain(problem, Study) for problem in error.errors()]
+        raise StudyError("config: " + "\n        ".join(lines)) from None
