@@ -269,21 +269,23 @@ FLAT = NACL.as_dict() | {"lattice": {"matrix": [[1, 0, 0], [0, 1, 0], [1, 1, 0]]
 NAN = Structure(NACL.lattice, NACL.species, [[0, 0, 0], [0.5, 0.5, np.nan]]).as_dict()
 MP_CASES = {
     "empty": (b"", Reason.EMPTY, "download it again"),
-    "null": (b"null", Reason.UNREADABLE, "no density object of the Materials Project"),
+    "null": (b"null", Reason.NO_DENSITY, "null stands where the density should"),
+    "null data": (b'{"data": null, "task_id": "mp-1"}', Reason.NO_DENSITY, "null stands where the density should"),
+    "a list": (b"[1, 2]", Reason.UNREADABLE, "TypeError"),
     "cut": (mp_object()[:-99], Reason.UNREADABLE, "JSONDecodeError"),
     "no total": (mp_object(data={}), Reason.UNREADABLE, "KeyError"),
     "none": (mp_object(data={"total": None}), Reason.UNREADABLE, "expected one three-dimensional grid"),
     "flat list": (mp_object(data={"total": [8.0, 8.0]}), Reason.UNREADABLE, "expected one three-dimensional grid"),
     "ragged": (mp_object(data={"total": [[[1.0], [2.0, 3.0]]]}), Reason.UNREADABLE, "ValueError"),
     "no points": (mp_object(data={"total": [[[]]]}), Reason.NOT_FINITE, "0 of 0 values"),
-    "nan": (mp_object(data={"total": [[[float("nan")]]]}), Reason.NOT_FINITE, "1 of 1 values"),
+    "nan": (mp_object(data={"total": [[[float("nan")]]]}), Reason.UNREADABLE, "JSONDecodeError"),  # NaN is no JSON
     "other grid": (
         mp_object(data={"total": [[[8.0]]], "diff": [[[1.0, 1.0]]]}),
         Reason.UNREADABLE,
         "expected one three",
     ),
     "disordered": (mp_object(poscar={"structure": DISORDERED.as_dict()}), Reason.UNREADABLE, "no density object"),
-    "coordinate nan": (mp_object(poscar={"structure": NAN}), Reason.BAD_STRUCTURE, "a fractional coordinate is nan"),
+    "coordinate nan": (mp_object(poscar={"structure": NAN}), Reason.UNREADABLE, "JSONDecodeError"),
     "flat cell": (mp_object(poscar={"structure": FLAT}), Reason.BAD_STRUCTURE, "the cell has 0 A^3"),
     "wrong count": (mp_object(data={"total": [[[8.5]]]}), Reason.ELECTRON_COUNT, "8.5 electrons"),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import json
 import lzma
 import re
 import warnings
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
@@ -121,21 +121,37 @@ def read_mp_object(path: Path) -> Volumetric:
     if not raw.strip():
         raise RejectedMaterialError(Reason.EMPTY, f"{path}: no content; download it again")
     try:
-        chgcar = json.loads(raw)["data"]
-        blocks = {key: _mp_array(value) for key, value in chgcar["data"].items()}
-        total = blocks["total"]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of the serialised structure
-            found = Structure.from_dict(chgcar["poscar"]["structure"])
-            structure = Structure(found.lattice.matrix, [site.specie.Z for site in found], found.frac_coords)
-    except Exception as error:  # whatever a foreign document can make json and pymatgen raise
+        document = orjson.loads(raw)
+        del raw  # the text of a large object takes more memory than its arrays
+        if document is None or document["data"] is None:
+            raise RejectedMaterialError(
+                Reason.NO_DENSITY, f"{path}: null stands where the density should; the project has none for this task"
+            )
+        blocks = _mp_blocks(document["data"]["data"])
+        structure = _mp_structure(document["data"]["poscar"]["structure"])
+    except RejectedMaterialError:
+        raise
+    except Exception as error:  # whatever a foreign document can make orjson and pymatgen raise
         raise RejectedMaterialError(
             Reason.UNREADABLE,
             f"{path}: no density object of the Materials Project ({type(error).__name__}: {str(error)[:80]});"
             " expected JSON with data.data.total and data.poscar.structure: download it again",
         ) from error
-    keys = ("diff_x", "diff_y", "diff_z") if "diff_x" in blocks else ("diff",) if "diff" in blocks else ()
-    return _volumetric(structure, [total, *(blocks[key] for key in keys)], path)
+    return _volumetric(structure, blocks, path)
+
+
+def _mp_structure(serialised: dict[str, Any]) -> Structure:
+    """Lattice, elements and sites of a structure as pymatgen serialises it; all else stays behind."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of the serialised structure
+        found = Structure.from_dict(serialised)
+    return Structure(found.lattice.matrix, [site.specie.Z for site in found], found.frac_coords)
+
+
+def _mp_blocks(data: dict[str, Any]) -> list[NDArray[np.float64]]:
+    """Take the blocks rho*V [e] out of ``data.data`` in the order of a CHGCAR; each list is freed as it goes."""
+    keys = ("diff_x", "diff_y", "diff_z") if "diff_x" in data else ("diff",) if "diff" in data else ()
+    return [_mp_array(data.pop(key)) for key in ("total", *keys)]
 
 
 def _mp_array(value: Any) -> NDArray[np.float64]:
