@@ -28,6 +28,11 @@ class Reason(StrEnum):
     TWO_DENSITIES = "two density files"
     BAD_ID = "bad id"
     NO_DENSITY = "no density file"
+    DOWNLOAD = "download failed"
+    CHECKSUM = "checksum"
+    UNKNOWN_ID = "unknown id"
+    NOT_SELECTED = "outside the selection"
+    BAD_DOCUMENT = "bad document"
 
 
 class RejectedMaterialError(Exception):
