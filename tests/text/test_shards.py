@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -84,3 +85,29 @@ def test_an_empty_shard_has_an_empty_store(tmp_path: Path) -> None:
     report = describe_shard(tmp_path / "0000.h5", tmp_path / "0000.jsonl", timeout_s=1.0)
     assert read_texts(tmp_path / "0000.jsonl") == {}
     assert report.digests == {}
+
+
+def test_text_that_came_with_a_material_is_taken(
+    crystals: dict[str, Structure], describer: Describer, tmp_path: Path
+) -> None:
+    _write_archive(
+        tmp_path / "0.h5", {"a": crystals["NaCl"], "b": crystals["NaCl"], "c": crystals["NaCl"]}, level=1.0
+    )
+    text = (
+        "NaCl is Halite structured and crystallizes in the cubic group. All Na1+–Cl1- bond lengths are 2.82 Å. Fine."
+    )
+    (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps({"a": text, "b": "No such text."}).encode()))
+    describe_shard(tmp_path / "0.h5", tmp_path / "0.jsonl", timeout_s=300.0, given=tmp_path / "t.json.gz")
+    texts = read_texts(tmp_path / "0.jsonl")
+    assert texts["a"] == {
+        "id": "a",
+        "formula": "NaCl",
+        "keywords": "NaCl. All Na1+–Cl1- bond lengths are 2.82 Å.",
+        "all": text,
+        "origin": "materials_project",
+        "note": None,
+    }
+    assert texts["c"]["all"] == texts["b"]["all"] == describer.describe(crystals["NaCl"]).text
+    assert texts["b"]["origin"] == "robocrystallographer"
+    assert "No such text." in (texts["b"]["note"] or "")
+    assert texts["c"]["note"] is None

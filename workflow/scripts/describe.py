@@ -11,8 +11,10 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
 parser.add_argument("--store", type=Path, required=True, help="text/<shard>.jsonl")
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with the section text")
+parser.add_argument("--given", type=Path, help="plan/<shard>.texts.json.gz, texts that came with the materials")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with plain_errors():
-        describe_shard(arguments.archive, arguments.store, timeout_s=arguments.options.text.timeout_s)
+        timeout_s = arguments.options.text.timeout_s
+        describe_shard(arguments.archive, arguments.store, timeout_s=timeout_s, given=arguments.given)

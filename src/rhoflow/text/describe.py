@@ -33,13 +33,14 @@ class Description:
     text : str
         The description, level ``all``.
     origin : str
-        ``"robocrystallographer"``, or ``"fallback"`` where that failed or ran out of time.
+        ``"robocrystallographer"``, ``"fallback"`` where that failed or ran out of time, or ``"materials_project"``
+        for a text that came with the material.
     note : str or None
-        Why it is the fall-back text.
+        Why it is not the better text.
     """
 
     text: str
-    origin: Literal["robocrystallographer", "fallback"]
+    origin: Literal["robocrystallographer", "fallback", "materials_project"]
     note: str | None = None
 
 

@@ -1,7 +1,8 @@
 """The three levels of a description that the papers compare: formula, keywords, all.
 
 Robocrystallographer (0.2.13, ``StructureDescriber.get_bond_length_description``) has five sentences on bond lengths.
-A and B are elements with their labels, e.g. ``Ti(1)``:
+A and B are elements with their labels, e.g. ``Ti(1)``, or, in texts of the Materials Project, with their charge,
+``Cl1-``; the dash between them may be a long one there:
 
 =========================================================================================  ========
 sentence                                                                                   keyword?
@@ -24,7 +25,7 @@ import re
 
 _OPENING = re.compile(r"(\S+) (?:is|crystallizes) ")
 # The whole sentence is the pattern, so the points in "2.83 Å." or "(Z) 0.5 Å" never need splitting.
-_KEYWORD = re.compile(r"(?<!\S)(?:The|Both|All) [^\s-]+-[^\s-]+ bond lengths? (?:is|are) \d+\.\d+ Å\.(?!\S)")
+_KEYWORD = re.compile(r"(?<!\S)(?:The|Both|All) \S+[-–]\S+ bond lengths? (?:is|are) \d+\.\d+ Å\.(?!\S)")
 
 
 def formula(text: str) -> str:
