@@ -28,6 +28,7 @@ class Reason(StrEnum):
     TWO_DENSITIES = "two density files"
     BAD_ID = "bad id"
     NO_DENSITY = "no density file"
+    BAD_LOCATION = "bad location"
     DOWNLOAD = "download failed"
     CHECKSUM = "checksum"
     UNKNOWN_ID = "unknown id"
