@@ -59,7 +59,7 @@ class Volumetric:
     spin : dict of str to (na, nb, nc) float64 array
         ``spin`` (up minus down) or ``spin_x``, ``spin_y``, ``spin_z`` [mu_B/A^3]; empty without spin.
     electrons : float
-        Integral of `total` over the cell, within 1e-3 of a whole number.
+        Integral of `total` over the cell, within 1e-3 of a whole number unless that was not asked for.
     """
 
     structure: Structure
@@ -68,7 +68,7 @@ class Volumetric:
     electrons: float
 
 
-def read_density(path: Path, structure_path: Path | None = None) -> Volumetric:
+def read_density(path: Path, structure_path: Path | None = None, *, whole_electrons: bool = True) -> Volumetric:
     """Read a CHGCAR or CHG file, or a density object of the Materials Project (``.json``, ``.json.gz``).
 
     Parameters
@@ -77,6 +77,8 @@ def read_density(path: Path, structure_path: Path | None = None) -> Volumetric:
         The file, plain or compressed (gzip, xz, bzip2; recognised by content).
     structure_path : Path, optional
         POSCAR or CIF with the elements of a VASP 4 file; without it, one beside `path` is looked for.
+    whole_electrons : bool
+        Reject a file that does not integrate to whole electrons; AECCAR files never do.
 
     Returns
     -------
@@ -89,27 +91,29 @@ def read_density(path: Path, structure_path: Path | None = None) -> Volumetric:
         If the file cannot be read whole, its elements are unknown, or it does not integrate to whole electrons.
     """
     if path.name.endswith((".json", ".json.gz")):
-        return read_mp_object(path)
+        return read_mp_object(path, whole_electrons=whole_electrons)
     text = _open(path)
     with text:
         try:
-            return _parse(text, path, structure_path)
+            return _parse(text, path, structure_path, whole_electrons)
         except RejectedMaterialError:
             text.seek(0)
             raw = text.read()
             repaired = _EXPONENT_WITHOUT_E.sub(rb"\1E\2", raw)
             if repaired == raw:
                 raise
-            return _parse(BytesIO(repaired), path, structure_path)
+            return _parse(BytesIO(repaired), path, structure_path, whole_electrons)
 
 
-def read_mp_object(path: Path) -> Volumetric:
+def read_mp_object(path: Path, *, whole_electrons: bool = True) -> Volumetric:
     """Read one object of the Materials Project's density bucket.
 
     Parameters
     ----------
     path : Path
         JSON, plain or compressed, ``{"data": <pymatgen Chgcar as dict>, ...}`` with ``data.total``, ``data.diff``.
+    whole_electrons : bool
+        As `read_density`.
 
     Raises
     ------
@@ -137,7 +141,7 @@ def read_mp_object(path: Path) -> Volumetric:
             f"{path}: no density object of the Materials Project ({type(error).__name__}: {str(error)[:80]});"
             " expected JSON with data.data.total and data.poscar.structure: download it again",
         ) from error
-    return _volumetric(structure, blocks, path)
+    return _volumetric(structure, blocks, path, whole_electrons)
 
 
 def _mp_structure(serialised: dict[str, Any]) -> Structure:
@@ -193,14 +197,16 @@ def _decompress(decompressor: Callable[[BinaryIO], Any], file: BinaryIO, path: P
     return content
 
 
-def _parse(text: BinaryIO, path: Path, structure_path: Path | None) -> Volumetric:
+def _parse(text: BinaryIO, path: Path, structure_path: Path | None, whole_electrons: bool) -> Volumetric:
     header = read_header(text, path)
     symbols = header.symbols or borrow_symbols(header, path, structure_path)
     structure = Structure(header.lattice, symbols, header.frac_coords)
-    return _volumetric(structure, read_blocks(text, len(structure), path), path)
+    return _volumetric(structure, read_blocks(text, len(structure), path), path, whole_electrons)
 
 
-def _volumetric(structure: Structure, blocks: list[NDArray[np.float64]], path: Path) -> Volumetric:
+def _volumetric(
+    structure: Structure, blocks: list[NDArray[np.float64]], path: Path, whole_electrons: bool
+) -> Volumetric:
     """Check the blocks rho*V of a file and divide them by the volume.
 
     Parameters
@@ -222,7 +228,7 @@ def _volumetric(structure: Structure, blocks: list[NDArray[np.float64]], path: P
         )
     check_cell(structure.lattice.matrix, len(structure), path)
     _check_sites(structure, path)
-    electrons = _check_electrons(total, structure, path)
+    electrons = _check_electrons(total, structure, path) if whole_electrons else _mean(total, path)
     for block in others:
         _mean(block, path)
     rho, *spins = (np.divide(block, structure.volume, order="C") for block in blocks)
