@@ -247,7 +247,8 @@ def test_fingerprint_notices(source: DirectorySource, change) -> None:
 
 def test_fingerprint_ignores_files_that_the_catalogue_does_not_read(source: DirectorySource) -> None:
     before = source_fingerprint(source)
-    (source.path / "MgO/OUTCAR").write_text("log")
+    for name in ("OSZICAR", "WAVECAR", "AECCAR0", "dos.json"):  # the last two serve other studies
+        (source.path / "MgO" / name).write_text("log")
     (source.path / "properties.csv").touch()
     (source.path / ".git").mkdir()
     assert source_fingerprint(source) == before

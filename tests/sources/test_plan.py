@@ -32,8 +32,18 @@ def test_plan_holds_every_material_once(source: DirectorySource, catalogue: Cata
     assert sorted(entry["id"] for entry in entries) == sorted(IDS)
     frame = made.frame
     for entry in entries:
-        assert set(entry) == {"id", "density", "structure", "key"}
-        assert (entry["density"], entry["key"]) == tuple(frame.loc[entry["id"], ["path", "content_key"]])
+        row = frame.loc[entry["id"]]
+        assert entry == {
+            "id": entry["id"],
+            "density": row["path"],
+            "structure": None,
+            "run": None,
+            "aeccar": [None, None, None],
+            "dos": None,
+            "sha256": row["sha256"],
+            "bytes": row["size_bytes"],
+            "key": row["content_key"],
+        }
 
 
 def test_plan_has_every_shard_also_empty_ones(source: DirectorySource, catalogue: Catalogue, folder: Path) -> None:

@@ -10,8 +10,9 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--catalog", type=Path, required=True, help="catalog/materials.parquet")
 parser.add_argument("--folder", type=Path, required=True, help="folder of the manifests")
 parser.add_argument("--shards", type=int, required=True, help="number of shards")
+parser.add_argument("--snapshot", type=Path, help="the Materials Project's answer, to take its descriptions from")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with plain_errors():
-        write_plan(arguments.catalog, arguments.folder, arguments.shards)
+        write_plan(arguments.catalog, arguments.folder, arguments.shards, snapshot=arguments.snapshot)

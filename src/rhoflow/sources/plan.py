@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,26 @@ import pyarrow.parquet as pq
 from rhoflow.materials.digests import read_json
 from rhoflow.sources.stable import json_bytes, write_if_changed
 
+# Key of a manifest's entry: column of the catalogue.
+_ENTRY = {
+    "id": "material_id",
+    "density": "path",
+    "structure": "structure_path",
+    "run": "run_path",
+    "dos": "dos",
+    "sha256": "sha256",
+    "bytes": "size_bytes",
+    "key": "content_key",
+}
+_AECCARS = ("aeccar0_path", "aeccar1_path", "aeccar2_path")
+
 
 def shard_names(n_shards: int) -> list[str]:
     """Names of all shards, empty ones included: ``["0000", "0001", ...]``."""
     return [f"{shard:04d}" for shard in range(n_shards)]
 
 
-def write_plan(catalog: Path, folder: Path, n_shards: int) -> None:
+def write_plan(catalog: Path, folder: Path, n_shards: int, *, snapshot: Path | None = None) -> None:
     """Write ``<folder>/<shard>.json`` for every shard; a manifest whose bytes would stay the same is left alone.
 
     A manifest names the materials of a shard, sorted by id, with the files to read and their content key.
@@ -28,23 +43,24 @@ def write_plan(catalog: Path, folder: Path, n_shards: int) -> None:
         ``catalog/materials.parquet``.
     folder : Path
         ``plan/``; manifests of shards beyond `n_shards` are removed.
+    snapshot : Path, optional
+        The Materials Project's answer: its descriptions go to ``<folder>/<shard>.texts.json.gz``, ``{id: text}``
+        of the materials that have one, for every shard. Without it there are no such files.
     """
-    columns = ["material_id", "path", "structure_path", "content_key", "shard"]
     shards: dict[str, list[dict[str, Any]]] = {shard: [] for shard in shard_names(n_shards)}
-    for row in pq.read_table(catalog, columns=columns).to_pylist():
-        shards[row["shard"]].append(
-            {
-                "id": row["material_id"],
-                "density": row["path"],
-                "structure": row["structure_path"],
-                "key": row["content_key"],
-            }
-        )
+    for row in pq.read_table(catalog, columns=[*_ENTRY.values(), *_AECCARS, "shard"]).to_pylist():
+        entry = {key: row[column] for key, column in _ENTRY.items()}
+        shards[row["shard"]].append(entry | {"aeccar": [row[column] for column in _AECCARS]})
     for shard, materials in shards.items():
         materials.sort(key=lambda material: material["id"])
         write_if_changed(folder / f"{shard}.json", json_bytes({"shard": shard, "materials": materials}))
+    if snapshot:
+        _write_texts(snapshot, folder, shards)
     for path in plan_paths(folder):
         if path.stem not in shards:
+            path.unlink()
+    for path in folder.glob("[0-9][0-9][0-9][0-9].texts.json.gz"):
+        if path.name[:4] not in shards or not snapshot:
             path.unlink()
 
 
@@ -54,6 +70,40 @@ def plan_paths(folder: Path) -> list[Path]:
 
 
 def read_plan(path: Path) -> list[dict[str, Any]]:
-    """Materials of a manifest: ``{"id", "density", "structure", "key"}`` each, sorted by id."""
+    """Materials of a manifest, sorted by id.
+
+    Each is ``{"id", "density", "structure", "run", "aeccar", "dos", "sha256", "bytes", "key"}``: files are paths or
+    ``s3://`` locations, or None; ``aeccar`` is a list of three of them.
+    """
     materials: list[dict[str, Any]] = read_json(path)["materials"]
     return materials
+
+
+def read_plan_texts(path: Path) -> dict[str, str]:
+    """Read the Materials Project's descriptions of the materials of a manifest, by id; none from other sources.
+
+    Parameters
+    ----------
+    path : Path
+        The manifest, ``plan/<shard>.json``.
+    """
+    packed = _texts_path(path.parent, path.stem)
+    texts: dict[str, str] = json.loads(gzip.decompress(packed.read_bytes())) if packed.is_file() else {}
+    return texts
+
+
+def _texts_path(folder: Path, shard: str) -> Path:
+    return folder / f"{shard}.texts.json.gz"
+
+
+def _write_texts(snapshot: Path, folder: Path, shards: dict[str, list[dict[str, Any]]]) -> None:
+    """Write the descriptions of every shard."""
+    from rhoflow.sources.materials_project.snapshot import read_snapshot
+
+    shard_of = {entry["id"]: shard for shard, materials in shards.items() for entry in materials}
+    texts: dict[str, dict[str, str]] = {shard: {} for shard in shards}
+    for material in read_snapshot(snapshot)[1]:
+        if material["id"] in shard_of and material["text"]:
+            texts[shard_of[material["id"]]][material["id"]] = material["text"]
+    for shard, of_shard in texts.items():
+        write_if_changed(_texts_path(folder, shard), gzip.compress(json_bytes(of_shard), mtime=0))
