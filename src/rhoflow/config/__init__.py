@@ -16,6 +16,7 @@ from rhoflow.config.learning import (
     TextModel,
     Training,
 )
+from rhoflow.config.llm import LanguageModelInContext
 from rhoflow.config.section import Section, near
 from rhoflow.config.sources import DirectorySource, ManifestSource, MaterialsProjectSource, Source
 from rhoflow.config.study import Report, Splits, Study, Text, load_study
@@ -28,6 +29,7 @@ __all__ = [
     "FinetuneStage",
     "Grid",
     "ImageModel",
+    "LanguageModelInContext",
     "Level",
     "ManifestSource",
     "MaterialsProjectSource",

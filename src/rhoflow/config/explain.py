@@ -27,8 +27,12 @@ def explain(problem: Any, study: Model) -> str:
     if problem["type"] == "extra_forbidden" and section:
         known = list(section.model_fields)
         return f"{key}: unknown key{near(path[-1], known)}; allowed here: {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {problem['input']!r}: {message}" if key else message
+    message: str = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    field = section.model_fields.get(path[-1]) if section else None
+    secret = field is not None and not field.repr  # perhaps a key, pasted where its variable's name belongs
+    return f"{key} = {'(not shown)' if secret else repr(problem['input'])}: {message}"
 
 
 def _walk(loc: tuple[str | int, ...], study: Model) -> tuple[list[str], Model | None]:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from rhoflow.config.density import Clean, Deformation, Grid, SliceOptions
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import ImageModel, Level, Readout, TextModel, Training
+from rhoflow.config.llm import LanguageModelInContext
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
 from rhoflow.errors import StudyError
@@ -76,13 +77,15 @@ class Study(Section):
     )
     splits: Splits = Splits()
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
-    models: tuple[Literal["image", "text", "fusion"], ...] = Field(
-        ("image", "text", "fusion"), description="networks to train; baselines always run"
+    models: tuple[Literal["image", "text", "fusion", "llm"], ...] = Field(
+        ("image", "text", "fusion"),
+        description="networks to train, and llm, a language model in context; baselines always run",
     )
     image: ImageModel = ImageModel()
     language: TextModel = TextModel()
     readout: Readout = Readout()
     training: Training = Training()
+    llm: LanguageModelInContext = LanguageModelInContext()
     report: Report = Report()
 
     @model_validator(mode="before")
@@ -122,6 +125,13 @@ class Study(Section):
     def _fusion_needs_both(self) -> Self:
         if "fusion" in self.models and not {"image", "text"} <= set(self.models):
             raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+        return self
+
+    @model_validator(mode="after")
+    def _llm_reads_the_studys_texts(self) -> Self:
+        missing = [level for level in self.llm.levels if level not in self.levels]
+        if "llm" in self.models and missing:
+            raise ValueError(f"llm.levels: {missing[0]!r} is not among levels, which are {', '.join(self.levels)}")
         return self
 
 
