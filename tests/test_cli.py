@@ -50,6 +50,29 @@ def test_study_without_results_is_one_line_and_no_traceback(
     assert not Path("rhoflow-error.log").exists()
 
 
+def test_manifest_lists_the_materials_beside_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed: list[tuple[Path, Path, bool]] = []
+
+    def write_manifest(root: Path, output: Path, *, ingested: bool) -> int:
+        listed.append((root, output, ingested))
+        return 12
+
+    monkeypatch.setattr("rhoflow.sources.publish.write_manifest", write_manifest)
+    assert run(monkeypatch, "manifest", "toy", "--folder", str(tmp_path)) == 0
+    assert run(monkeypatch, "manifest", "toy", "--folder", str(tmp_path), "--output", "x.csv", "--ingested") == 0
+    root = tmp_path / "toy"
+    assert listed == [(root, root / "manifest.csv", False), (root, Path("x.csv"), True)]
+    assert f"12 materials: {root / 'manifest.csv'}\n" in capsys.readouterr().out
+
+
+def test_manifest_of_an_unfinished_study_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = run(monkeypatch, "manifest", "toy", "--folder", str(tmp_path))
+    path = tmp_path / "toy/provenance/provenance.json"
+    assert message == f"rhoflow: {path} does not exist: run snakemake for the study 'toy' first"
+
+
 def test_defect_leaves_its_traceback_in_a_file(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,24 @@ def results(
     print(f"Report: {report}")
 
 
+@app.command()
+def manifest(
+    study: Annotated[str, typer.Argument(help="name of the study")],
+    output: Annotated[Path | None, typer.Option(help="CSV to write [default: <folder>/<study>/manifest.csv]")] = None,
+    folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
+    ingested: Annotated[bool, typer.Option("--ingested", help="also what was read but not kept")] = False,
+) -> None:
+    """List a finished study's materials with checksums, for others to rebuild its dataset from."""
+    from rhoflow.sources.publish import write_manifest
+
+    target = output or folder / study / "manifest.csv"
+    n = write_manifest(folder / study, target, ingested=ingested)
+    print(f"{n} materials: {target}")
+    print(
+        "To rebuild the dataset from it: source: {kind: manifest, file: <the list>, folder: <where local files lie>}"
+    )
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
     try:

@@ -18,12 +18,8 @@ import csv
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rhoflow.config import ManifestSource, near
 from rhoflow.errors import Reason, RejectedMaterialError, StudyError
@@ -31,6 +27,10 @@ from rhoflow.materials.digests import digest_json
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.content import content_digests
 from rhoflow.sources.directory import ID, Stamp
+from rhoflow.sources.rows import AECCARS, Rows
+
+if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas stays away from it
+    from rhoflow.sources.table import PropertyTable
 
 LOCATION, BYTES, SHA256 = "location", "bytes", "sha256"
 # Columns that name files, and the catalogue's columns for them.
@@ -52,28 +52,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 2**40
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a list holds, checked as far as local files go.
-
-    Attributes
-    ----------
-    rows : list of dict
-        Usable materials sorted by id, in the catalogue's columns but for ``shard``.
-    numbers : dict of str to (n,) float64 array
-        Values by property key, a material a row of `rows`, house units, NaN where missing.
-    texts : dict of str to list of str
-        The list's other columns, likewise.
-    rejected : dict of str to dict
-        ``{"reason", "detail"}`` by id. An id that is usable as well only has cells that are no numbers.
-    """
-
-    rows: list[dict[str, Any]]
-    numbers: dict[str, NDArray[np.float64]]
-    texts: dict[str, list[str]]
-    rejected: dict[str, dict[str, str]]
-
-
 class _File(NamedTuple):
     """A file of a row: its column, the cell, where it lies (None: not on this disk), size and sha256 if given."""
 
@@ -84,7 +62,7 @@ class _File(NamedTuple):
     sha256: str
 
 
-def read_manifest(source: ManifestSource, cache: Path) -> Manifest:
+def read_manifest(source: ManifestSource, cache: Path, *, field: str, dos: bool) -> Rows:
     """Read a list and check its local files against their sizes and checksums.
 
     Downloads are checked when they are fetched. A row that cannot be used is rejected; a list that cannot be trusted
@@ -94,6 +72,8 @@ def read_manifest(source: ManifestSource, cache: Path) -> Manifest:
     ----------
     cache : Path
         Remembered file digests (see `content_digests`).
+    field, dos : str, bool
+        What the study needs: a density field, densities of states. Files for others are not looked at.
 
     Raises
     ------
@@ -104,35 +84,28 @@ def read_manifest(source: ManifestSource, cache: Path) -> Manifest:
 
     _check_file(source.file)
     table = read_table(source.file)
-    for column in (LOCATION, BYTES, SHA256):
-        if column not in table.texts:
-            raise StudyError(
-                f"{source.file}: no column {column!r}{near(column, table.texts)}; a list has"
-                f" {ID}, {LOCATION}, {BYTES}, {SHA256}: `rhoflow manifest` writes one"
-            )
-    _check_unique(source.file, table.ids)
+    _check_table(source.file, table)
+    result = Rows()
     found: dict[int, list[_File]] = {}
-    rejected: dict[str, dict[str, str]] = {}
     for row, material_id in enumerate(table.ids):
         cells = {name: plain(values[row]) for name, values in table.texts.items()}
         try:
             check_id(material_id)
-            found[row] = _files(cells, folder_of(source))
+            found[row] = _files(cells, folder_of(source), _wanted(field, dos=dos))
         except RejectedMaterialError as error:
-            _reject(rejected, material_id, error)
-    keys = _keys(found, table.ids, cache, rejected)
-    for row in found:
-        if row in keys and row in table.bad_cells:
-            detail = "; ".join(table.bad_cells[row])
-            _reject(rejected, table.ids[row], RejectedMaterialError(Reason.NO_PROPERTY, detail))
+            result.reject(material_id, error.reason, error.detail)
+    keys = _keys(found, table.ids, cache, result)
     rows = sorted(keys, key=lambda row: table.ids[row])
-    others = [name for name in table.texts if name not in {*FILES, BYTES, *(sha256_of(name) for name in FILES)}]
-    return Manifest(
-        rows=[_catalogue_row(table.ids[row], found[row], keys[row]) for row in rows],
-        numbers={key: values[rows] for key, values in table.numbers.items()},
-        texts={name: [plain(table.texts[name][row]) for row in rows] for name in others},
-        rejected=rejected,
-    )
+    for row in rows:
+        if row in table.bad_cells:
+            result.reject(table.ids[row], Reason.NO_PROPERTY, "; ".join(table.bad_cells[row]))
+    result.rows = [_catalogue_row(table.ids[row], found[row], keys[row]) for row in rows]
+    result.numbers = {key: values[rows] for key, values in table.numbers.items()}
+    own = {*FILES, BYTES, *(sha256_of(name) for name in FILES)}
+    result.texts = {
+        name: [plain(cells[row]) for row in rows] for name, cells in table.texts.items() if name not in own
+    }
+    return result
 
 
 def manifest_fingerprint(source: ManifestSource) -> str:
@@ -172,22 +145,35 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _check_unique(path: Path, ids: list[str]) -> None:
+def _check_table(path: Path, table: PropertyTable) -> None:
+    """Stop at a list that lacks a column, holds an id twice, or holds nothing."""
+    for column in (LOCATION, BYTES, SHA256):
+        if column not in table.texts:
+            raise StudyError(
+                f"{path}: no column {column!r}{near(column, table.texts)}; a list has"
+                f" {ID}, {LOCATION}, {BYTES}, {SHA256}: `rhoflow manifest` writes one"
+            )
     seen: dict[str, int] = {}
-    for row, material_id in enumerate(ids, start=1):
+    for row, material_id in enumerate(table.ids, start=1):
         if material_id in seen:
             raise StudyError(
                 f"{path}: rows {seen[material_id]} and {row} (header not counted) are both {material_id!r}; keep one"
             )
         seen[material_id] = row
-    if not ids:
+    if not seen:
         raise StudyError(f"{path}: no row; a list has a row a material")
 
 
-def _files(cells: dict[str, str], folder: Path) -> list[_File]:
+def _wanted(field: str, *, dos: bool) -> list[str]:
+    """Columns of the files that a study reads."""
+    aeccars = [f"aeccar{k}" for k in AECCARS.get(field, ())]
+    return [LOCATION, "structure", "run", *aeccars, *(["dos"] if dos else [])]
+
+
+def _files(cells: dict[str, str], folder: Path, wanted: list[str]) -> list[_File]:
     """Files of a row, none of them looked at; raises RejectedMaterialError where a cell is bad."""
     files = []
-    for column in FILES:
+    for column in wanted:
         cell = cells.get(column, "")
         if not cell and column != LOCATION:
             continue
@@ -231,23 +217,21 @@ def _size(cell: str) -> int:
     return int(cell)
 
 
-def _keys(
-    found: dict[int, list[_File]], ids: list[str], cache: Path, rejected: dict[str, dict[str, str]]
-) -> dict[int, str]:
+def _keys(found: dict[int, list[_File]], ids: list[str], cache: Path, result: Rows) -> dict[int, str]:
     """Content key of each row whose local files are what the list says; the others are rejected."""
     stamps: dict[int, dict[str, Stamp]] = {}
     for row, files in found.items():
         try:
             stamps[row] = {file.column: _stamp(file) for file in files if file.path is not None}
         except RejectedMaterialError as error:
-            _reject(rejected, ids[row], error)
+            result.reject(ids[row], error.reason, error.detail)
     digests = content_digests((stamp for row in stamps.values() for stamp in row.values()), cache)
     keys = {}
     for row, local in stamps.items():
         try:
             keys[row] = digest_json({file.column: _content(file, local, digests) for file in found[row]})
         except RejectedMaterialError as error:
-            _reject(rejected, ids[row], error)
+            result.reject(ids[row], error.reason, error.detail)
     return keys
 
 
@@ -290,10 +274,6 @@ def _catalogue_row(material_id: str, files: list[_File], key: str) -> dict[str, 
     row |= {FILES[file.column]: file.cell if file.path is None else f"{file.path}" for file in files}
     density = files[0]
     return row | {"sha256": density.sha256, "size_bytes": density.size, "content_key": key}
-
-
-def _reject(rejected: dict[str, dict[str, str]], material_id: str, error: RejectedMaterialError) -> None:
-    rejected.setdefault(material_id, {"reason": error.reason.value, "detail": error.detail})
 
 
 def _state(path: Path) -> str:

@@ -19,6 +19,7 @@ from rhoflow.properties import PROPERTIES
 from rhoflow.sources.directory import ID
 from rhoflow.sources.manifest import BYTES, FILES, FORMULA, LOCATION, REMOTE, SHA256, TEXTS, folder_of, sha256_of
 from rhoflow.sources.plan import plan_paths
+from rhoflow.sources.rows import AECCARS
 
 Row = dict[str, Any]
 
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 def write_manifest(root: Path, output: Path, *, ingested: bool = False) -> int:
     """Write the list of a finished study (`sources.manifest` has its columns); equal studies give equal bytes.
 
-    Local files are read once more for their checksums; those of downloads were noted when they came.
+    A file whose checksum the study has not noted, when it was catalogued or came, is read for it.
 
     Parameters
     ----------
@@ -112,12 +113,9 @@ def _row(entry: Row, facts: Row, study: Study) -> Row:
 
 def _used_files(study: Study) -> list[str]:
     """Columns of files that the study's numbers depend on."""
-    wanted = [LOCATION, "structure"]
-    if study.field == "deformation":
-        wanted += ["run", "aeccar1", "aeccar2"]  # the run names the valence that each potential treats
-    elif study.field == "all_electron":
-        wanted += ["aeccar0", "aeccar2"]
-    return wanted + (["dos"] if study.dos else [])
+    aeccars = [f"aeccar{k}" for k in AECCARS.get(study.field, ())]
+    run = ["run"] if study.field == "deformation" else []  # it names the electrons that each potential treats
+    return [LOCATION, "structure", *run, *aeccars, *(["dos"] if study.dos else [])]
 
 
 def _describe(material_id: str, cell: str, known: str | None, source: Source) -> tuple[str, str]:
@@ -131,7 +129,7 @@ def _describe(material_id: str, cell: str, known: str | None, source: Source) ->
             " ends, backslashes and unprintable characters; rename or move it and run snakemake again"
         )
     try:
-        return _text(Path(location).as_posix()), digest_file(Path(cell))
+        return _text(Path(location).as_posix()), known or digest_file(Path(cell))
     except OSError as error:
         raise StudyError(
             f"{cell}: {error.strerror}; restore it, or run snakemake again and list what is left"
