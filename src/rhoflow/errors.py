@@ -28,6 +28,8 @@ class Reason(StrEnum):
     TWO_DENSITIES = "two density files"
     BAD_ID = "bad id"
     NO_DENSITY = "no density file"
+    NO_FREE_ATOM = "no free-atom reference"
+    VALENCE = "valence electrons"
     BAD_LOCATION = "bad location"
     DOWNLOAD = "download failed"
     CHECKSUM = "checksum"

@@ -10,10 +10,13 @@ from rhoflow.errors import plain_errors
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
 parser.add_argument("--store", type=Path, required=True, help="grids/<shard>.zarr.zip")
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with field and grid")
+parser.add_argument(
+    "--options", type=Study.model_validate_json, required=True, help="JSON with field, deformation and grid"
+)
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with plain_errors():
         study = arguments.options
-        grid_shard(arguments.archive, arguments.store, field=study.field, shape=study.grid.shape)
+        smoothing = study.deformation.smoothing
+        grid_shard(arguments.archive, arguments.store, field=study.field, shape=study.grid.shape, smoothing=smoothing)

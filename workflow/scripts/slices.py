@@ -11,12 +11,18 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
 parser.add_argument("--store", type=Path, required=True, help="slices/<shard>.npz")
 parser.add_argument(
-    "--options", type=Study.model_validate_json, required=True, help="JSON with field, grid and slices"
+    "--options", type=Study.model_validate_json, required=True, help="JSON with field, deformation, grid and slices"
 )
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with plain_errors():
         study = arguments.options
-        shape = study.grid.shape
-        slice_shard(arguments.archive, arguments.store, field=study.field, options=study.slices, shape=shape)
+        slice_shard(
+            arguments.archive,
+            arguments.store,
+            field=study.field,
+            options=study.slices,
+            shape=study.grid.shape,
+            smoothing=study.deformation.smoothing,
+        )

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
-from rhoflow.density.fields import select_field
+from rhoflow.density.fields import check_field, select_field
 from rhoflow.density.regrid import regrid
 from rhoflow.materials.archive import Record, read_archive, read_record
 from rhoflow.materials.digests import atomic, digest_arrays
@@ -25,7 +26,9 @@ from rhoflow.progress import track
 QUANTILES = tuple(k / 20 for k in range(21))
 
 
-def grid_shard(archive: Path, store: Path, *, field: str, shape: tuple[int, int, int]) -> ShardReport:
+def grid_shard(
+    archive: Path, store: Path, *, field: str, shape: tuple[int, int, int], smoothing: float = 0.0
+) -> ShardReport:
     """Resample the densities of a raw archive on one grid; write the grid store and its report.
 
     Parameters
@@ -38,26 +41,28 @@ def grid_shard(archive: Path, store: Path, *, field: str, shape: tuple[int, int,
         Which density, e.g. ``total``.
     shape : tuple of int
         Grid points along a, b, c.
+    smoothing : float
+        Width of the Gaussian filter that the densities went through [A]; see `fields.select_field`.
 
     Returns
     -------
     ShardReport
-        Statistics of the stored grid of a material: ``min``, ``max``, ``mean`` 21 ``quantiles`` (0 to 100 %)
-        [e/A^3].
+        Statistics of the stored grid of a material: ``min``, ``max``, ``mean`` and 21 ``quantiles`` (0 to 100 %)
+        [e/A^3]; of a computed deformation also ``free_atoms``, the shells taken away, by element.
     """
     report = ShardReport("grids")
-    usable: list[str] = []
+    usable: dict[str, dict[str, Any]] = {}
 
     def choose(material_id: str, record: Record) -> None:
-        select_field(record, field)
-        usable.append(material_id)
+        usable[material_id] = check_field(record, field)
 
     report.each(((record.material_id, record) for record in read_archive(archive)), choose)
-    with atomic(store) as part, _new_store(part, usable, shape) as density:
+    with atomic(store) as part, _new_store(part, list(usable), shape) as density:
         for k, material_id in enumerate(track(usable, total=len(usable), what=f"grids {archive.stem}")):
-            rho = regrid(select_field(read_record(archive, material_id), field), shape).astype(np.float32)
+            native = select_field(read_record(archive, material_id), field, smoothing)
+            rho = regrid(native, shape).astype(np.float32)
             density[k] = rho
-            report.accept(material_id, digest_arrays(rho), **_statistics(rho))
+            report.accept(material_id, digest_arrays(rho), **_statistics(rho), **usable[material_id])
     report.write(store)
     return report
 

@@ -30,7 +30,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def slice_shard(
-    archive: Path, store: Path, *, field: str, options: SliceOptions, shape: tuple[int, int, int]
+    archive: Path,
+    store: Path,
+    *,
+    field: str,
+    options: SliceOptions,
+    shape: tuple[int, int, int],
+    smoothing: float = 0.0,
 ) -> ShardReport:
     """Make the image of every crystal of a shard.
 
@@ -44,11 +50,13 @@ def slice_shard(
         (n,) float64 [A], and with ``options.fourier`` also ``fourier`` (n, p, p) float32 in [0, 1]. With
         ``options.png`` also ``slices/<shard>.png.zip`` with one ``<id>.png`` each.
     field : str
-        Which density of the archive: ``total`` or ``spin``.
+        Which density, e.g. ``total`` or ``deformation``.
     options : SliceOptions
         Plane, window, pixels and scaling.
     shape : tuple of 3 int
         Points of the unified grid, which ``options.as_published`` cuts.
+    smoothing : float
+        Width of the Gaussian filter that the densities went through [A]; see `fields.select_field`.
 
     Returns
     -------
@@ -59,7 +67,8 @@ def slice_shard(
     made: dict[str, Arrays] = {}
 
     def make(material_id: str, record: Record) -> None:
-        arrays = _slice_record(record, field, options, shape)
+        rho = select_field(record, field, smoothing)
+        arrays = _slice_record(record, rho, options, shape)
         made[material_id] = arrays
         stats = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
         report.accept(material_id, digest_arrays(*arrays.values()), **stats)
@@ -72,9 +81,10 @@ def slice_shard(
     return report
 
 
-def _slice_record(record: Record, field: str, options: SliceOptions, shape: tuple[int, int, int]) -> Arrays:
-    """Arrays of one crystal, by their names in the store."""
-    rho = select_field(record, field)
+def _slice_record(
+    record: Record, rho: NDArray[np.float64], options: SliceOptions, shape: tuple[int, int, int]
+) -> Arrays:
+    """Arrays of one crystal with the density `rho` (na, nb, nc) [e/A^3], by their names in the store."""
     cut = partial(slice_image_as_published, shape=shape) if options.as_published else slice_image
     try:
         view = cut(

@@ -60,16 +60,36 @@ def low_pass(rho: Floats, cell: StandardCell, *, g_cut: float) -> Spectrum:
         NOT_PERIODIC, if the file's cell is a supercell of the crystal's and the density varies from one primitive
         cell to the next.
     """
-    lattice = cell.multiples @ cell.primitive
+    indices, coefficients = long_waves(rho, cell.multiples @ cell.primitive, g_cut)
+    return _onto_primitive(indices, coefficients * np.where(indices[:, 2] > 0, 2, 1), cell)
+
+
+def long_waves(rho: Floats, lattice: Floats, g_cut: float) -> tuple[Ints, Complexes]:
+    """Fourier coefficients of a density on its grid with abs(G) <= g_cut, in a sphere inside the Nyquist box.
+
+    Parameters
+    ----------
+    rho : (na, nb, nc) float64 array
+        Density [e/A^3].
+    lattice : (3, 3) float64 array
+        Lattice vectors of its cell as rows [A].
+    g_cut : float
+        Largest wave vector to keep [1/A], 2 pi included.
+
+    Returns
+    -------
+    indices : (k, 3) int64 array
+        Reciprocal vectors in the cell's basis; of the pairs G, -G with unequal third index the one above 0 only.
+    coefficients : (k,) complex128 array
+        Fourier coefficients [e/A^3].
+    """
     lengths = np.linalg.norm(lattice, axis=1)
     radius = min(g_cut, _INSIDE_NYQUIST * np.pi * float(np.min(rho.shape / lengths)))
     # abs(m_i) = abs(G . a_i) / 2 pi <= radius abs(a_i) / 2 pi
     i, j, k = (np.arange(-limit, limit + 1) for limit in np.floor(radius * lengths / (2 * np.pi)).astype(int))
     k = k[k >= 0]
     inside = _squared_lengths(lattice, i, j, k) <= radius**2
-    indices = np.argwhere(inside) + [i[0], j[0], k[0]]
-    coefficients = _corner(rho, i, j, k)[inside]
-    return _onto_primitive(indices, coefficients * np.where(indices[:, 2] > 0, 2, 1), cell)
+    return np.argwhere(inside) + [i[0], j[0], k[0]], _corner(rho, i, j, k)[inside]
 
 
 def _squared_lengths(lattice: Floats, i: Ints, j: Ints, k: Ints) -> Floats:
