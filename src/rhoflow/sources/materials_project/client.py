@@ -1,0 +1,169 @@
+"""The mp-api client behind one door: asked again when the network fails, and its errors told without the key."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rhoflow.errors import StudyError
+from rhoflow.sources.retries import TRIES, TryAgainError, retry_after, retrying
+
+if TYPE_CHECKING:
+    from mp_api.client import MPRester
+
+HEARTBEAT_TIMEOUT_S = 20
+_STATUS = re.compile(r"error status code (\d{3})")
+_PASSWORD = re.compile(r"//[^/\s@]*@")
+_WHERE_KEYS_COME_FROM = (
+    "get one at https://materialsproject.org/api, then `export MP_API_KEY=...`, or put it as PMG_MAPI_KEY in"
+    " pymatgen's settings file (`pmg config --add PMG_MAPI_KEY ...`); never in the config file"
+)
+
+
+class Client:
+    """A connection to the Materials Project.
+
+    Parameters
+    ----------
+    wait_s : float
+        Scale of the backoff between tries [s].
+
+    Attributes
+    ----------
+    rester : MPRester
+        The project's own client, which gives documents as dicts.
+    database_version : str
+        Date of the database's release, e.g. ``2025.09.25``.
+
+    Raises
+    ------
+    StudyError
+        If there is no key, it is malformed, or the server cannot be reached.
+    """
+
+    def __init__(self, *, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._key = _read_key()
+        self._endpoint = os.environ.get("MP_API_ENDPOINT") or None
+        self.rester: MPRester = self._insist("heartbeat", self._open)
+        self.database_version = str(self.rester.db_version) or "unknown"
+
+    def ask(self, what: str, request: Callable[[], Any]) -> list[Any]:
+        """Documents that a request gives; asked again while the server or the network fails.
+
+        Parameters
+        ----------
+        what : str
+            What is asked for, for messages.
+        request : callable
+            Call of a method of `rester`.
+
+        Raises
+        ------
+        StudyError
+            If the key is refused, the request is not understood, or `TRIES` tries failed.
+        """
+        documents: list[Any] = self._insist(what, lambda: _documents(request()))
+        return documents
+
+    def scrub(self, text: str) -> str:
+        """Take the key, and passwords of URLs, out of a text."""
+        return _PASSWORD.sub("//***@", text.replace(self._key, "***"))
+
+    def _insist(self, what: str, request: Callable[[], Any]) -> Any:
+        try:
+            return retrying(self._wait_s)(lambda: self._try(what, request))
+        except TryAgainError as error:
+            problem = StudyError(
+                f"the Materials Project gave no answer to {what} in {TRIES} tries: {error}. Check the network (this"
+                " step needs it; compute nodes often have none) and status.materialsproject.org, then run again:"
+                " finished pages are kept"
+            )
+        # Raised out here, so that no exception that may hold a request with its headers is chained to it.
+        raise problem
+
+    def _try(self, what: str, request: Callable[[], Any]) -> Any:
+        from mp_api.client import MPRestError
+        from requests import RequestException
+
+        try:
+            return request()
+        # The client lets an answer of an unexpected shape fail wherever it first hurts.
+        except (
+            MPRestError,
+            RequestException,
+            TryAgainError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            problem = self._explain(what, error)
+        raise problem
+
+    def _explain(self, what: str, error: Exception) -> Exception:
+        """`TryAgainError` for what may pass, `StudyError` for what will not."""
+        from mp_api.client import MPRestError
+        from requests import RequestException, exceptions
+
+        # The client tells network errors by their text alone; the error itself is what it was handling.
+        cause = error if isinstance(error, RequestException) else error.__context__
+        text = self.scrub(str(error))[:500]
+        if isinstance(cause, exceptions.InvalidHeader):
+            return StudyError(f"the Materials Project's API key cannot be sent; {_WHERE_KEYS_COME_FROM}")
+        if isinstance(cause, exceptions.InvalidURL | exceptions.MissingSchema | exceptions.InvalidSchema):
+            return StudyError(f"the endpoint of the Materials Project's API (MP_API_ENDPOINT) is no URL: {text}")
+        if isinstance(error, TryAgainError):
+            return TryAgainError(self.scrub(str(error)), error.after_s)
+        if isinstance(cause, RequestException):
+            return TryAgainError(f"{type(cause).__name__}: {text}")
+        if not isinstance(error, MPRestError):
+            return TryAgainError(f"an answer that is no list of documents ({type(error).__name__})")
+        status = int(match[1]) if (match := _STATUS.search(text)) else 0
+        if status in (401, 403):
+            return StudyError(f"the Materials Project refused the API key ({status}); {_WHERE_KEYS_COME_FROM}")
+        if status == 429 or status >= 500 or "timed out" in text:
+            return TryAgainError(text)
+        return StudyError(f"the Materials Project does not answer {what}: {text}")
+
+    def _open(self) -> MPRester:
+        import requests
+        from mp_api.client import MPRester
+        from mp_api.client.core.utils import validate_endpoint
+
+        # The client asks for its heartbeat without any time limit; a server that hangs is found out first.
+        answer = requests.get(validate_endpoint(self._endpoint) + "heartbeat", timeout=HEARTBEAT_TIMEOUT_S)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            raise TryAgainError(f"its heartbeat answers {answer.status_code}", retry_after(headers))
+        return MPRester(endpoint=self._endpoint, use_document_model=False, mute_progress_bars=True)
+
+
+def quiet_client() -> warnings.catch_warnings:
+    """Context in which the client's warnings, whose cases we tell ourselves as errors, are not shown."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def _read_key() -> str:
+    """Key as mp-api finds it; only looked at, to refuse a bad one early and to keep it out of messages."""
+    from mp_api.client import MPRestError
+    from mp_api.client.core.utils import validate_api_key
+
+    try:
+        key = validate_api_key()
+    except MPRestError:
+        problem = "the Materials Project's API key has not 32 characters"
+    else:
+        if key and key.isascii() and key.isalnum():
+            return key
+        problem = "the Materials Project's API key holds characters that no key has" if key else "there is no API key"
+    raise StudyError(f"{problem}; the source materials_project needs one: {_WHERE_KEYS_COME_FROM}")
+
+
+def _documents(answer: Any) -> list[Any]:
+    if not isinstance(answer, list):
+        raise TypeError
+    return answer

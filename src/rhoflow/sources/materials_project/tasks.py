@@ -1,0 +1,160 @@
+"""Which calculation of a material a density is taken from, and where the bucket keeps it.
+
+The client's own rule (`MPRester.get_charge_density_from_material_id`) is the newest static calculation. It gives up
+when that one has no object; here the next newest is tried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.sources.bucket import Bucket, Head
+
+BUCKET = "materialsproject-parsed"
+_TASK = re.compile(r"(?:[a-z]+-)?(?:([0-9]{1,15})|([a-z]{1,12}))")
+DENSITIES, AECCARS = "chgcars", ("aeccar0s", "aeccar2s")  # AECCAR1 is not kept there
+MOST_TRIED = 20  # static calculations of one material; more is no material of the Materials Project
+
+
+@dataclass(frozen=True)
+class Objects:
+    """A calculation's files in the bucket.
+
+    Attributes
+    ----------
+    task_id, functional : str
+        The calculation.
+    density : str
+        Location of the CHGCAR object.
+    head : Head
+        Its size and etag.
+    aeccars : tuple of (str, Head)
+        AECCAR0 and AECCAR2; empty if they were not asked for.
+    passed_over : tuple of str
+        Newer calculations without the objects.
+    """
+
+    task_id: str
+    functional: str
+    density: str
+    head: Head
+    aeccars: tuple[tuple[str, Head], ...]
+    passed_over: tuple[str, ...]
+
+
+def task_number(task_id: str) -> int:
+    """Read the number of a task id in any spelling: ``mp-2680643``, ``mp-aaafwnlr`` and ``aaafwnlr`` are one task.
+
+    Raises
+    ------
+    RejectedMaterialError
+        `Reason.BAD_DOCUMENT` if it is no task id.
+    """
+    from emmet.core.mpid import AlphaID
+
+    match = _TASK.fullmatch(task_id)
+    if match is None:
+        detail = f"task id {task_id[:60]!r} is none of the Materials Project's (mp-1776, aaaaacqi)"
+        raise RejectedMaterialError(Reason.BAD_DOCUMENT, detail)
+    return int(match[1] or AlphaID(match[2]))
+
+
+def spellings(task_id: str) -> tuple[str, ...]:
+    """Names that the bucket may know a task by, the client's first.
+
+    ``mp-<number>`` up to 3,347,529, where the Materials Project changed to letters; beyond, ``mp-<letters>``, and the
+    number and the padded letters of its newer tables as well.
+    """
+    from emmet.core.mpid import AlphaID
+
+    number = task_number(task_id)
+    of_client = AlphaID(number, prefix="mp").string  # as in MPRester.get_charge_density_from_task_id
+    return tuple(dict.fromkeys((of_client, f"mp-{number}", str(AlphaID(number, padlen=8)))))
+
+
+def newest_first(tasks: Mapping[str, str], updated: Mapping[int, datetime]) -> list[tuple[str, str]]:
+    """Tasks from the newest to the oldest, by their last update, then by their number.
+
+    Parameters
+    ----------
+    tasks : mapping of str to str
+        Functional by task id.
+    updated : mapping of int to datetime
+        Last update by task number; a task that is not there is older than all others.
+    """
+    oldest = datetime.min.replace(tzinfo=UTC)
+
+    def age(item: tuple[str, str]) -> tuple[datetime, int]:
+        number = task_number(item[0])
+        return updated.get(number, oldest), number
+
+    return sorted(tasks.items(), key=age, reverse=True)
+
+
+def last_update(document: dict[str, Any]) -> tuple[int, datetime] | None:
+    """Task number and time of the last update of a task document; None if either is missing or no time."""
+    task_id, stamp = document.get("task_id"), document.get("last_updated")
+    if isinstance(stamp, dict):  # as MongoDB writes a time in JSON
+        stamp = stamp.get("$date")
+    if not isinstance(task_id, str) or not isinstance(stamp, str):
+        return None
+    try:
+        time = datetime.fromisoformat(stamp)
+        return task_number(task_id), time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError, RejectedMaterialError):
+        return None
+
+
+def find_objects(bucket: Bucket, tasks: list[tuple[str, str]], *, all_electron: bool) -> Objects:
+    """Look up the first of some tasks whose objects are all in the bucket.
+
+    Parameters
+    ----------
+    tasks : list of (str, str)
+        Task id and functional, the preferred one first.
+    all_electron : bool
+        Whether AECCAR0 and AECCAR2 are needed too.
+
+    Raises
+    ------
+    RejectedMaterialError
+        `Reason.NO_DENSITY` (`Reason.NO_FIELD` if only AECCARs are missing) if no task has them; `Reason.DOWNLOAD` if
+        the bucket does not answer.
+    """
+    passed_over: list[str] = []
+    densities = 0
+    for task_id, functional in tasks[:MOST_TRIED]:
+        for name in spellings(task_id):
+            density = _location(DENSITIES, name)
+            head = bucket.head(density)
+            if head is None:
+                continue
+            densities += 1
+            aeccars = _aeccars(bucket, name) if all_electron else ()
+            if aeccars is not None:
+                return Objects(spellings(task_id)[0], functional, density, head, aeccars, tuple(passed_over))
+            break
+        passed_over.append(spellings(task_id)[0])
+    looked = (
+        f"of its {len(tasks)} static calculations ({', '.join(passed_over[:3])}{', ...' if passed_over[3:] else ''})"
+    )
+    if densities:
+        detail = f"none {looked} has AECCAR0 and AECCAR2 in the bucket; choose another field"
+        raise RejectedMaterialError(Reason.NO_FIELD, detail)
+    detail = f"none {looked} has a density in the bucket" if tasks else "it has no static calculation"
+    raise RejectedMaterialError(Reason.NO_DENSITY, f"{detail}; other functionals: source.functionals")
+
+
+def _aeccars(bucket: Bucket, name: str) -> tuple[tuple[str, Head], ...] | None:
+    found = [(location, bucket.head(location)) for location in (_location(folder, name) for folder in AECCARS)]
+    heads = tuple((location, head) for location, head in found if head is not None)
+    return heads if len(heads) == len(AECCARS) else None
+
+
+def _location(folder: str, name: str) -> str:
+    return f"s3://{BUCKET}/{folder}/{name}.json.gz"
