@@ -36,6 +36,7 @@ class Reason(StrEnum):
     UNKNOWN_ID = "unknown id"
     NOT_SELECTED = "outside the selection"
     BAD_DOCUMENT = "bad document"
+    NOT_CONVERGED = "run not converged"
 
 
 class RejectedMaterialError(Exception):
