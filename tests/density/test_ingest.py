@@ -37,16 +37,26 @@ def write(folder, material_id, content):
 
 
 def plan(folder, ids, **structures):
-    materials = [
-        {"id": i, "density": f"data/{i}/CHGCAR", "structure": structures.get(i), "key": f"key of {i}"} for i in ids
-    ]
+    materials = [entry(i, f"data/{i}/CHGCAR", structure=structures.get(i)) for i in ids]
     path = folder / "0007.json"
     path.write_text(json.dumps({"shard": "0007", "materials": materials}))
     return path
 
 
+def entry(material_id, density, **changes):
+    """An entry of a plan, as `write_plan` makes it."""
+    empty = {"structure": None, "run": None, "aeccar": [None] * 3, "dos": None, "sha256": None, "bytes": None}
+    return {"id": material_id, "density": density, "key": f"key of {material_id}"} | empty | changes
+
+
+def ingest(path, store, **changes):
+    """Run the stage with a study's settings, by default those of the default study."""
+    settings = {"field": "total", "raw": "native", "shape": (6, 6, 6), "connections": 2, "keep": None}
+    return ingest_shard(path, store, **settings | {"scratch": path.parent / "scratch"} | changes)
+
+
 def test_good_materials_are_archived(shard, tmp_path):
-    ingest_shard(shard, tmp_path / "raw" / "0007.h5")
+    ingest(shard, tmp_path / "raw" / "0007.h5")
     records = {record.material_id: record for record in read_archive(tmp_path / "raw" / "0007.h5")}
     assert list(records) == ["good", "magnet", "old"]
     assert list(records["magnet"].fields) == ["spin", "total"]
@@ -61,7 +71,7 @@ def test_good_materials_are_archived(shard, tmp_path):
 
 
 def test_statistics_of_a_material(shard, tmp_path):
-    report = ingest_shard(shard, tmp_path / "0007.h5")
+    report = ingest(shard, tmp_path / "0007.h5")
     assert list(report.stats) == list(report.digests) == ["good", "magnet", "old"]
     assert report.stats["good"] == {
         "electrons": pytest.approx(8, abs=1e-9),
@@ -70,11 +80,15 @@ def test_statistics_of_a_material(shard, tmp_path):
         "space_group_number": 12,  # the test cell is a rock salt sheared on purpose
         "prototype": "AB_12_a_d",
         "n_sites": 2,
+        "source": "data/good/CHGCAR",
+        "bytes": (tmp_path / "data/good/CHGCAR").stat().st_size,
+        "sha256": None,
+        "run": None,
     }
 
 
 def test_bad_materials_are_rejected_and_the_rest_goes_on(shard, tmp_path):
-    report = ingest_shard(shard, tmp_path / "0007.h5")
+    report = ingest(shard, tmp_path / "0007.h5")
     assert {key: value["reason"] for key, value in report.rejected.items()} == {
         "cut": "truncated file",
         "overlap": "bad structure",
@@ -84,22 +98,22 @@ def test_bad_materials_are_rejected_and_the_rest_goes_on(shard, tmp_path):
 
 
 def test_report_is_written_beside_the_archive(shard, tmp_path):
-    report = ingest_shard(shard, tmp_path / "0007.h5")
+    report = ingest(shard, tmp_path / "0007.h5")
     assert read_report(tmp_path / "0007.h5") == report
 
 
 def test_second_run_gives_the_same_bytes(shard, tmp_path):
-    ingest_shard(shard, tmp_path / "a.h5")
-    ingest_shard(shard, tmp_path / "b.h5")
+    ingest(shard, tmp_path / "a.h5")
+    ingest(shard, tmp_path / "b.h5")
     for suffix in ("", ".digest.json", ".summary.json"):
         assert (tmp_path / f"a.h5{suffix}").read_bytes() == (tmp_path / f"b.h5{suffix}").read_bytes()
 
 
 def test_digest_follows_content_not_packing_or_place(shard, tmp_path):
-    before = ingest_shard(shard, tmp_path / "0007.h5").digests
+    before = ingest(shard, tmp_path / "0007.h5").digests
     text = (tmp_path / "data/good/CHGCAR").read_bytes()
     write(tmp_path, "good", gzip.compress(text.replace(b"unknown", b"renamed")))
-    assert ingest_shard(shard, tmp_path / "0007.h5").digests == before
+    assert ingest(shard, tmp_path / "0007.h5").digests == before
 
 
 CHANGES = {
@@ -113,15 +127,15 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_digest_changes_with_content(shard, tmp_path, change):
-    before = ingest_shard(shard, tmp_path / "0007.h5").digests
+    before = ingest(shard, tmp_path / "0007.h5").digests
     write(tmp_path, "good", CHANGES[change])
-    after = ingest_shard(shard, tmp_path / "0007.h5").digests
+    after = ingest(shard, tmp_path / "0007.h5").digests
     assert [key for key in before if before[key] != after[key]] == ["good"]
 
 
 def test_empty_shard_is_an_empty_archive(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = ingest_shard(plan(tmp_path, []), tmp_path / "0007.h5")
+    report = ingest(plan(tmp_path, []), tmp_path / "0007.h5")
     assert read_ids(tmp_path / "0007.h5") == []
     assert (report.stats, report.rejected) == ({}, {})
 
@@ -132,12 +146,12 @@ def test_memory_does_not_grow_with_the_number_of_materials(tmp_path, monkeypatch
     ids = [f"m{k}" for k in range(8)]
     for material_id in ids:
         write(tmp_path, material_id, chgcar_text(NACL, [waves(grid, 8)]))
-    ingest_shard(plan(tmp_path, ids[:1]), tmp_path / "warm.h5")
+    ingest(plan(tmp_path, ids[:1]), tmp_path / "warm.h5")
 
     def peak(n: int) -> int:
         path = plan(tmp_path, ids[:n])
         tracemalloc.start()
-        ingest_shard(path, tmp_path / "0007.h5")
+        ingest(path, tmp_path / "0007.h5")
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used

@@ -1,4 +1,4 @@
-"""The raw archive of a shard: native-grid densities and their structures, lossless, in one HDF5 file.
+"""The raw archive of a shard: densities and their structures in one HDF5 file.
 
 Layout of ``raw/<shard>.h5``, one group a material, named by its id:
 
@@ -8,19 +8,24 @@ dataset                   shape              dtype    meaning
 ``total``                 (na, nb, nc)       float64  valence electron density [e/A^3]
 ``spin``                  (na, nb, nc)       float64  up minus down [e/A^3], in spin-polarised files
 ``spin_x|spin_y|spin_z``  (na, nb, nc)       float64  magnetisation density [mu_B/A^3], in non-collinear ones
+``all_electron``          (na, nb, nc)       float64  AECCAR0 + AECCAR2 [e/A^3], where a study asks for it
+``deformation``           (na, nb, nc)       float64  AECCAR2 - AECCAR1 [e/A^3], where a study asks for it
 ``lattice``               (3, 3)             float64  lattice vectors as rows [A]
 ``frac_coords``           (n, 3)             float64  fractional coordinates of the sites
 ``numbers``               (n,)               int64    atomic numbers of the sites
 ========================  =================  =======  =====================================================
 
+A study's ``raw`` says what is kept of a density: ``native``, its own grid in float64, lossless; ``float32``, its own
+grid in single precision; ``none``, the unified grid in single precision. Readers always get float64.
 Group attributes: whatever the writer passes, e.g. ``electrons`` (float), ``source`` and ``key`` (text).
 Grid axes run along a, b, c; the end point is not repeated. Densities are compressed with shuffle and gzip level 1.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +43,40 @@ _STRUCTURE = ("lattice", "frac_coords", "numbers")
 _CHUNK_BYTES = 2**20  # a chunk is a slab of whole planes of about this size: written and read front to back
 
 
+class _Disk(io.FileIO):
+    """The file under an HDF5 file, which hears of a full disk from us alone.
+
+    The HDF5 library swallows the error, goes on and crashes when it closes the file; so after a first error it is
+    told that all is well, and `check` raises the error where Python can deal with it.
+    """
+
+    _error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = len(view) if self._error else 0
+        try:
+            while done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self._error = error
+        return len(view)
+
+    def check(self) -> None:
+        """Raise what a write met."""
+        if self._error:
+            raise self._error
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[tuple[_Disk, h5py.File]]:
+    """Give a new HDF5 file that appears at `path` only if all of it could be written."""
+    with atomic(path) as part, _Disk(part, "w+") as disk:
+        with h5py.File(disk, "w") as file:
+            yield disk, file
+        disk.check()
+
+
 class ArchiveWriter:
     """Context manager that writes an archive; the file appears at `path` only when the block ends well.
 
@@ -52,8 +91,7 @@ class ArchiveWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        part = self._stack.enter_context(atomic(self._path))
-        self._file = self._stack.enter_context(h5py.File(part, "w"))
+        self._disk, self._file = self._stack.enter_context(_new_file(self._path))
         return self
 
     def __exit__(
@@ -65,7 +103,7 @@ class ArchiveWriter:
         self,
         material_id: str,
         structure: Structure,
-        fields: Mapping[str, NDArray[np.float64]],
+        fields: Mapping[str, NDArray[np.float64] | NDArray[np.float32]],
         **attrs: str | float,
     ) -> None:
         """Write one material.
@@ -74,8 +112,8 @@ class ArchiveWriter:
         ----------
         structure : Structure
             Ordered crystal; only lattice, species and fractional coordinates are kept.
-        fields : mapping of str to (na, nb, nc) float64 array
-            Densities [e/A^3] by name, e.g. ``total`` and ``spin``.
+        fields : mapping of str to (na, nb, nc) float64 or float32 array
+            Densities [e/A^3] by name, e.g. ``total`` and ``spin``; stored in the precision that they have.
         **attrs
             Facts to keep beside the arrays, e.g. ``electrons=8.0``.
         """
@@ -84,11 +122,27 @@ class ArchiveWriter:
             group.create_dataset(name, data=value)
         for name, rho in fields.items():
             assert name not in _STRUCTURE, name
-            assert rho.dtype == np.float64, (name, rho.dtype)
+            assert rho.dtype in (np.float64, np.float32), (name, rho.dtype)
             planes = max(1, min(rho.shape[0], _CHUNK_BYTES // rho[0].nbytes))
             chunks = (planes, *rho.shape[1:])
             group.create_dataset(name, data=rho, chunks=chunks, shuffle=True, compression="gzip", compression_opts=1)
         group.attrs.update(attrs)
+        self._disk.check()
+
+    def copy(self, source: Path, material_id: str) -> None:
+        """Take one material over from another archive, compressed as it is there."""
+        with h5py.File(source, "r") as file:
+            self._file.copy(file[check_id(material_id)], material_id)
+        self._disk.check()
+
+    def describe(self, **attrs: str) -> None:
+        """Attach facts to the archive as a whole."""
+        self._file.attrs.update(attrs)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk so far."""
+        return self._disk.seek(0, io.SEEK_END)
 
 
 @dataclass(frozen=True)
@@ -123,7 +177,7 @@ class _Fields(Mapping[str, NDArray[np.float64]]):
         if name not in self._names:
             raise KeyError(name)
         with h5py.File(self._path, "r") as file:
-            rho: NDArray[np.float64] = file[self._id][name][...]
+            rho: NDArray[np.float64] = file[self._id][name].astype(np.float64)[...]
         return rho
 
     def __iter__(self) -> Iterator[str]:

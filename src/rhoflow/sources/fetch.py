@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from rhoflow.errors import Reason, RejectedMaterialError
 from rhoflow.materials.digests import digest_file
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.bucket import Bucket, Head, split_location
+from rhoflow.sources.local import LocalFiles
 
 Entry = Mapping[str, Any]
+Arrivals = Generator[tuple[Entry, LocalFiles | RejectedMaterialError], None, None]
 REMOTE = "s3://"
 _AECCAR = ("aeccar0", "aeccar1", "aeccar2")
 # What a key may look like that becomes the name of a file here: no "..", nothing hidden, nothing absolute.
@@ -25,40 +27,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,99}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True)
-class LocalFiles:
-    """The files of one material on this machine.
-
-    Attributes
-    ----------
-    density : Path
-        The density file.
-    structure, run : Path or None
-        POSCAR or CIF for a file without symbols; vasprun.xml or OUTCAR.
-    aeccar : tuple of 3 Path or None
-        AECCAR0, 1 and 2.
-    sha256 : str or None
-        Of `density`, in hex, if it was downloaded or checked.
-    origin : str
-        Where `density` comes from, as the plan has it: a path or ``s3://bucket/key``.
-    """
-
-    density: Path
-    structure: Path | None
-    run: Path | None
-    aeccar: tuple[Path | None, Path | None, Path | None]
-    sha256: str | None
-    origin: str
-
-
 def is_remote(entry: Entry) -> bool:
     """Whether the density of a plan's entry has to be downloaded."""
     return str(entry["density"]).startswith(REMOTE)
 
 
-def local_files(
-    entries: Sequence[Entry], folder: Path, *, connections: int, keep: Path | None
-) -> Iterator[tuple[Entry, LocalFiles | RejectedMaterialError]]:
+def local_files(entries: Sequence[Entry], folder: Path, *, connections: int, keep: Path | None) -> Arrivals:
     """Yield the entries of a plan in order, each with its files; downloads run ahead of the consumer.
 
     At most ``2 * connections`` files (or those of one material) are on disk ahead of the one in use. The files of an
@@ -113,9 +87,7 @@ class _Downloads:
         self._pool.shutdown(cancel_futures=True)
         self._fetcher.clear()
 
-    def each(
-        self, sources: Sequence[tuple[Entry, dict[str, str]]]
-    ) -> Iterator[tuple[Entry, LocalFiles | RejectedMaterialError]]:
+    def each(self, sources: Sequence[tuple[Entry, dict[str, str]]]) -> Arrivals:
         """See `local_files`."""
         todo = deque(sources)
         window: deque[tuple[Entry, dict[str, Future[_File]]]] = deque()
