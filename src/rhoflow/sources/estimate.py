@@ -1,0 +1,235 @@
+"""What a study will download and write, before it starts: the plan stops where the disk lacks it.
+
+Sizes follow from those of the density files, the grid and the images. The ratios below are means over the files named
+in `sources.samples` and over the demo crystals; a single material may miss them by a factor of 2, a study stays
+within 1.5 (tests/sources/test_estimate.py). Trained networks are not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from rhoflow.config import DirectorySource, Study
+from rhoflow.errors import StudyError
+from rhoflow.materials.shards import read_report
+from rhoflow.sources.manifest import REMOTE
+from rhoflow.sources.samples import KINDS, kind_of, sample_kind
+
+GB = 1e9
+DOWNLOADS = Path("downloads")  # where kept objects lie, <bucket>/<key>
+STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl", "dos": ".h5"}
+# Stored bytes a number: shuffle + gzip 1 of float64 and float32 on the native grid, of float32 on the unified grid;
+# zstd of the unified grid. Measured on VASP files and demo crystals: 2.7-6.4, 1.3-3.0, 2.3-2.8, 1.2-2.9 (zstd finds
+# the equal points of symmetric crystals); on an object of the Materials Project: 6.6, 3.1, 3.1, 3.1.
+LOCAL = {"native": 5.2, "float32": 2.2, "none": 2.5, "grids": 2.0}
+OBJECTS = {"native": 6.6, "float32": 3.1, "none": 3.1, "grids": 3.1}
+PIXEL = 4.0  # float32, not compressed
+PNG = 11.0  # over pixels^1.5; measured 7.6-8.0 kB at 75, 9.8-12.4 kB at 96, 42-59 kB at 299
+TEXT = 5e3  # text at three levels, digests and statistics: 2-5 kB a material
+DOS = 5e4  # 2001 energies and two spins, float64
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stage still has to do.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage.
+    materials : int
+        How many it has not done.
+    download, disk : float
+        What it will download and write [bytes].
+    """
+
+    stage: str
+    materials: int
+    download: float
+    disk: float
+
+
+def check_disk(catalog: Path, root: Path, study: Study) -> None:
+    """Print what a study still needs, stage by stage, and stop where the disk lacks it.
+
+    Parameters
+    ----------
+    catalog : Path
+        ``catalog/materials.parquet``.
+    root : Path
+        Result folder of the study; materials that are in its stores need nothing more.
+    study : Study
+        Its sections source, raw, field, grid, slices and dos count.
+
+    Raises
+    ------
+    StudyError
+        If less is free than needed, with what other settings would need.
+    """
+    materials = read_materials(catalog)
+    needs = estimate(materials, root, study)
+    free = float(shutil.disk_usage(_existing(root)).free)
+    shown = _show(needs, free)
+    print(shown, flush=True)
+    if _disk(needs) > free:
+        raise StudyError(f"{root}: the disk is too small.\n{shown}\n{_remedies(materials, root, study)}")
+
+
+def read_materials(catalog: Path) -> pd.DataFrame:
+    """Read what sizes follow from, a row a material.
+
+    Returns
+    -------
+    DataFrame
+        ``material_id``, ``shard``, ``path``, ``size`` (float64) [bytes], ``remote`` (bool), ``aeccars`` (int:
+        all-electron files), ``has_dos`` (bool), ``points`` (grid points, float64) and ``values`` (numbers in the
+        density file, float64).
+    """
+    table = pq.read_table(catalog).select(["material_id", "shard", "path", "size_bytes"]).to_pandas()
+    materials = table.rename(columns={"size_bytes": "size"}).astype({"size": np.float64})
+    optional = [name for name in pq.read_schema(catalog).names if name.startswith("aeccar") or name == "dos"]
+    there = pq.read_table(catalog, columns=optional).to_pandas().notna()
+    materials["remote"] = materials["path"].str.startswith(REMOTE)
+    materials["aeccars"] = there.drop(columns="dos", errors="ignore").sum(axis=1).astype(int)
+    materials["has_dos"] = there.get("dos", False)
+    return _count_numbers(materials)
+
+
+def _count_numbers(materials: pd.DataFrame) -> pd.DataFrame:
+    """Add numbers and grid points of the density files, judged by kind."""
+    for _, part in materials.groupby([materials["path"].map(kind_of), "remote"]):
+        kind = KINDS[kind_of(part["path"].iloc[0])]
+        if not part["remote"].iloc[0]:
+            kind = sample_kind(part["path"].tolist(), part["size"].tolist()) or kind
+        materials.loc[part.index, "values"] = part["size"] / kind.bytes_per_value
+        materials.loc[part.index, "points"] = part["size"] / kind.bytes_per_value / kind.fields
+    return materials
+
+
+def estimate(materials: pd.DataFrame, root: Path, study: Study) -> list[Need]:
+    """Estimate what each stage still downloads and writes.
+
+    Parameters
+    ----------
+    materials : DataFrame
+        See `read_materials`.
+    """
+    sizes = _sizes(materials, study)
+    finished = {stage: _finished(materials, root, stage) for stage in sizes}
+    dropped = finished["raw"] & ~_finished(materials, root, "raw", rejected=False)
+    needs = [
+        Need(stage, int(todo.sum()), 0.0, float(size[todo].sum()))
+        for stage, size in sizes.items()
+        for todo in [(size > 0) & ~finished[stage] & ~dropped]
+    ]
+    coming = materials["remote"] & ~finished["raw"] & ~_kept(materials, study)
+    return [*_downloads(materials[coming], sizes["raw"][coming], study), *needs]
+
+
+def _sizes(materials: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
+    """Bytes that each stage writes for each material."""
+
+    def ratio(name: str) -> pd.Series:
+        return materials["remote"].map({False: LOCAL[name], True: OBJECTS[name]}).astype(float)
+
+    grid = float(np.prod(study.grid.shape))
+    # AECCAR0 + AECCAR2, or AECCAR2 - AECCAR1: one more density
+    fields = materials["values"] / materials["points"] + (materials["aeccars"] >= 2)
+    points = materials["points"] if study.raw != "none" else grid
+    pixels = float(study.slices.pixels)
+    picture = PIXEL * pixels**2 * (2 if study.slices.fourier else 1) + (PNG * pixels**1.5 if study.slices.png else 0)
+    each = pd.Series(1.0, index=materials.index)
+    sizes = {
+        "raw": fields * points * ratio(study.raw),
+        "grids": grid * ratio("grids"),
+        "slices": picture * each,
+        "text": TEXT * each,
+    }
+    return sizes | ({"dos": DOS * materials["has_dos"]} if study.dos else {})
+
+
+def _finished(materials: pd.DataFrame, root: Path, stage: str, *, rejected: bool = True) -> pd.Series:
+    """Whether each material is in the stage's store of its shard, or (`rejected`) was left out there."""
+    done: set[str] = set()
+    for shard in materials["shard"].unique():
+        try:
+            report = read_report(root / stage / f"{shard}{STORES[stage]}")
+        except (FileNotFoundError, ValueError):
+            continue  # not made yet, or cut short by a kill: it will be made
+        done |= report.digests.keys() | (report.rejected.keys() if rejected else set())
+    return materials["material_id"].isin(done)
+
+
+def _kept(materials: pd.DataFrame, study: Study) -> pd.Series:
+    """Whether the object of a material lies in downloads/ already."""
+    if not _keeps_downloads(study):
+        return pd.Series(False, index=materials.index)
+    return materials["path"].map(lambda path: (DOWNLOADS / path.removeprefix(REMOTE)).is_file())
+
+
+def _keeps_downloads(study: Study) -> bool:
+    return not isinstance(study.source, DirectorySource) and study.source.keep_downloads
+
+
+def _downloads(coming: pd.DataFrame, raw: pd.Series, study: Study) -> list[Need]:
+    """Objects to fetch, and what of them is on the disk at a time."""
+    if coming.empty or isinstance(study.source, DirectorySource):
+        return []
+    size = coming["size"] * (1 + coming["aeccars"] * coming["points"] / coming["values"])
+    total, jobs = float(size.sum()), os.cpu_count() or 1
+    if study.source.keep_downloads:
+        return [Need("downloads (kept)", len(coming), total, total)]
+    # A job has 2 x connections objects ahead, and its shard's densities one by one until the archive is whole.
+    shard = float(raw.groupby(coming["shard"]).sum().mean())
+    return [
+        Need("downloads", len(coming), total, 0.0),
+        Need(f"in flight ({jobs} jobs)", 0, 0.0, jobs * (2 * study.source.connections * float(size.mean()) + shard)),
+    ]
+
+
+def _disk(needs: Sequence[Need]) -> float:
+    return sum(need.disk for need in needs)
+
+
+def _show(needs: Sequence[Need], free: float) -> str:
+    """Table of the stages, and the sum beside what is free."""
+    total = Need("needed, about", 0, sum(need.download for need in needs), _disk(needs))
+    lines = [f"{'stage':<22}{'materials':>10}{'download GB':>13}{'disk GB':>11}"]
+    for need in (*needs, total, Need("free", 0, 0.0, free)):
+        download = _gb(need.download) if need.download else ""
+        lines.append(f"{need.stage:<22}{need.materials or '':>10}{download:>13}{_gb(need.disk):>11}")
+    return "\n".join(lines)
+
+
+def _gb(size: float) -> str:
+    return f"{size / GB:,.3f}" if size < GB else f"{size / GB:,.1f}"
+
+
+def _remedies(materials: pd.DataFrame, root: Path, study: Study) -> str:
+    """Say what to do about a disk that is too small, and what it would need."""
+    needed = _disk(estimate(materials, root, study))
+    words = []
+    for raw in ("float32", "none"):
+        less = _disk(estimate(materials, root, study.model_copy(update={"raw": raw})))
+        if less < needed:
+            words.append(f"raw: {raw} needs about {_gb(less)} GB in all")
+    if _keeps_downloads(study):
+        words.append("source.keep_downloads: false")
+    if study.slices.png:
+        words.append("slices.png: false")
+    words += ["select fewer materials", "put results/ on a larger disk (it may be a link)"]
+    return "Remedies: " + "; ".join(words)
+
+
+def _existing(path: Path) -> Path:
+    """Nearest folder that exists already."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
