@@ -127,10 +127,10 @@ class Details:
             "calc_types,deprecated_tasks",
             lambda document: static_tasks_of(document, functionals),
         )
-        several = [task for tasks in statics.values() if isinstance(tasks, dict) and len(tasks) > 1 for task in tasks]
+        named = [task for tasks in statics.values() if isinstance(tasks, dict) for task in tasks]
         updated: dict[int, datetime] = {}
-        for start in range(0, len(several), TASKS_AT_ONCE):
-            names = several[start : start + TASKS_AT_ONCE]
+        for start in range(0, len(named), TASKS_AT_ONCE):
+            names = named[start : start + TASKS_AT_ONCE]
             search = partial(self._tasks.search, task_ids=names, fields=["task_id", "last_updated"])
             documents = self._client.ask("tasks", search)
             updated.update(found for document in _dicts(documents) if (found := last_update(document)))

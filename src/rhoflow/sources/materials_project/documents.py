@@ -56,22 +56,34 @@ LONGEST_TEXT = 1_000_000  # characters; the longest description of the Materials
 
 
 def material_id_of(document: dict[str, Any]) -> str:
-    """Id of a document, in the spelling that the Materials Project shows (``mp-149``, never ``mp-aaaaaaft``).
+    """Id of a document, as `shown_id` spells it.
 
     Raises
     ------
     RejectedMaterialError
         `Reason.BAD_ID` if there is none or it is not safe as a file name.
     """
-    from emmet.core.types.typing import format_identifier
-
     raw = document.get("material_id")
     if not isinstance(raw, str) or not raw:
         raise RejectedMaterialError(
             Reason.BAD_ID, f"material_id is {_shown(raw)}; the Materials Project sends a text"
         )
-    check_id(raw)
-    return check_id(str(format_identifier(raw, legacy=True)))
+    return check_id(shown_id(check_id(raw)))
+
+
+def shown_id(material_id: str) -> str:
+    """Spell a material's id as the Materials Project shows it.
+
+    Up to number 3,347,529 with its number (``mp-149`` for ``mp-aaaaaaft``), beyond with eight letters (``mp-aaahilze``).
+    What is neither stays as it is.
+    """
+    from emmet.core.mpid import AlphaID
+    from emmet.core.types.typing import ID_PADLEN
+
+    try:
+        return str(AlphaID(material_id, padlen=ID_PADLEN).string)
+    except ValueError:
+        return material_id
 
 
 def properties_of(document: dict[str, Any]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rhoflow.config import MaterialsProjectSource
 from rhoflow.errors import StudyError
-from rhoflow.sources.materials_project.documents import KEYS
+from rhoflow.sources.materials_project.documents import KEYS, shown_id
 
 # Space groups of the cubic system whose lattice is face-centred (International Tables A): F23, Fm-3, Fd-3, F432,
 # F4_132, F-43m, F-43c, Fm-3m, Fm-3c, Fd-3m, Fd-3c.
@@ -190,7 +190,6 @@ def _words(text: str) -> Iterator[str]:
 
 def _shown_id(material_id: str, where: str) -> str:
     from emmet.core.mpid import validate_identifier
-    from emmet.core.types.typing import format_identifier
 
     try:
         if not _ID.fullmatch(material_id):
@@ -199,5 +198,5 @@ def _shown_id(material_id: str, where: str) -> str:
     except ValueError:
         problem = f"{where}: {material_id[:60]!r} is no id of the Materials Project; they look like mp-149"
     else:
-        return str(format_identifier(material_id, legacy=True))
+        return shown_id(material_id)
     raise StudyError(problem)

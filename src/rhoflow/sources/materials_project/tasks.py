@@ -78,36 +78,34 @@ def spellings(task_id: str) -> tuple[str, ...]:
 
 
 def newest_first(tasks: Mapping[str, str], updated: Mapping[int, datetime]) -> list[tuple[str, str]]:
-    """Tasks from the newest to the oldest, by their last update, then by their number.
+    """Sort tasks from the newest to the oldest, by their last update, then by their number.
 
     Parameters
     ----------
     tasks : mapping of str to str
         Functional by task id.
     updated : mapping of int to datetime
-        Last update by task number; a task that is not there is older than all others.
+        Last update by task number. A task that is not there is left out, as the client does: the Materials Project
+        names it in a material but has no document of it.
     """
-    oldest = datetime.min.replace(tzinfo=UTC)
-
-    def age(item: tuple[str, str]) -> tuple[datetime, int]:
-        number = task_number(item[0])
-        return updated.get(number, oldest), number
-
-    return sorted(tasks.items(), key=age, reverse=True)
+    known = [(task_id, functional) for task_id, functional in tasks.items() if task_number(task_id) in updated]
+    return sorted(known, key=lambda task: (updated[task_number(task[0])], task_number(task[0])), reverse=True)
 
 
 def last_update(document: dict[str, Any]) -> tuple[int, datetime] | None:
-    """Task number and time of the last update of a task document; None if either is missing or no time."""
+    """Read number and last update of a task document; None without a number, the oldest time without a time."""
     task_id, stamp = document.get("task_id"), document.get("last_updated")
     if isinstance(stamp, dict):  # as MongoDB writes a time in JSON
         stamp = stamp.get("$date")
-    if not isinstance(task_id, str) or not isinstance(stamp, str):
+    try:
+        number = task_number(task_id if isinstance(task_id, str) else "")
+    except RejectedMaterialError:
         return None
     try:
-        time = datetime.fromisoformat(stamp)
-        return task_number(task_id), time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError, RejectedMaterialError):
-        return None
+        time = datetime.fromisoformat(stamp if isinstance(stamp, str) else "")
+        return number, time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return number, datetime.min.replace(tzinfo=UTC)
 
 
 def find_objects(bucket: Bucket, tasks: list[tuple[str, str]], *, all_electron: bool) -> Objects:
@@ -146,7 +144,11 @@ def find_objects(bucket: Bucket, tasks: list[tuple[str, str]], *, all_electron: 
     if densities:
         detail = f"none {looked} has AECCAR0 and AECCAR2 in the bucket; choose another field"
         raise RejectedMaterialError(Reason.NO_FIELD, detail)
-    detail = f"none {looked} has a density in the bucket" if tasks else "it has no static calculation"
+    detail = (
+        f"none {looked} has a density in the bucket"
+        if tasks
+        else "it has no static calculation that the database knows"
+    )
     raise RejectedMaterialError(Reason.NO_DENSITY, f"{detail}; other functionals: source.functionals")
 
 
