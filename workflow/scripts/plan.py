@@ -1,18 +1,25 @@
-"""Write a small manifest a shard from the catalogue."""
+"""Write a small manifest a shard from the catalogue, where the disk can hold what follows."""
 
 import argparse
 from pathlib import Path
 
+from rhoflow.config import Study
 from rhoflow.errors import plain_errors
+from rhoflow.sources.estimate import check_disk
 from rhoflow.sources.plan import write_plan
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--catalog", type=Path, required=True, help="catalog/materials.parquet")
 parser.add_argument("--folder", type=Path, required=True, help="folder of the manifests")
 parser.add_argument("--shards", type=int, required=True, help="number of shards")
+parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument(
+    "--options", type=Study.model_validate_json, required=True, help="JSON: source, raw, field, grid, slices, dos"
+)
 parser.add_argument("--snapshot", type=Path, help="the Materials Project's answer, to take its descriptions from")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with plain_errors():
+        check_disk(arguments.catalog, arguments.root, arguments.options)
         write_plan(arguments.catalog, arguments.folder, arguments.shards, snapshot=arguments.snapshot)

@@ -109,8 +109,7 @@ def _rows(source: Source, cache: Path, field: str, dos: bool, snapshot: Path | N
     if isinstance(source, ManifestSource):
         from rhoflow.sources.manifest import read_manifest
 
-        listed = read_manifest(source, cache)
-        return Rows(listed.rows, listed.numbers, listed.texts, listed.rejected)
+        return read_manifest(source, cache, field=field, dos=dos)
     from rhoflow.sources.snapshot_rows import snapshot_rows
 
     assert snapshot is not None, "the rule query writes the snapshot before the catalogue"
