@@ -32,12 +32,12 @@ def occupied_shells(element: str) -> Shells:
     return {shell: electrons for shell, (electrons, _) in rows.items()}
 
 
-def form_factor(element: str, shells: Shells, *, smoothing: float = 0.0) -> FormFactor:
+def form_factor(element: str, shells: Shells) -> FormFactor:
     """Fourier transform of the density of some shells of a free atom.
 
     It is
 
-        f(q) = sum_shells N_shell f_shell(q) exp(-q^2 smoothing^2 / 2),        f(0) = sum_shells N_shell.
+        f(q) = sum_shells N_shell f_shell(q),        f(0) = sum_shells N_shell.
 
     Between the wave numbers of the table f is a cubic spline; above the last one (80 / A) it falls as q^-4, as
     that of any density with a cusp.
@@ -46,8 +46,6 @@ def form_factor(element: str, shells: Shells, *, smoothing: float = 0.0) -> Form
     ----------
     shells : mapping of str to float
         Electrons by shell.
-    smoothing : float
-        Width of a Gaussian that the density is convolved with [A]; 0: none.
 
     Returns
     -------
@@ -61,8 +59,6 @@ def form_factor(element: str, shells: Shells, *, smoothing: float = 0.0) -> Form
     def evaluate(wave_numbers: Floats) -> Floats:
         f = spline(np.minimum(wave_numbers, q[-1]))
         f *= np.minimum(1.0, q[-1] / np.maximum(wave_numbers, q[-1])) ** 4
-        if smoothing:
-            f *= np.exp(-0.5 * (wave_numbers * smoothing) ** 2)
         return np.asarray(f)
 
     return evaluate

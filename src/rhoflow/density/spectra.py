@@ -83,16 +83,23 @@ def long_waves(rho: Floats, lattice: Floats, g_cut: float) -> tuple[Ints, Comple
     coefficients : (k,) complex128 array
         Fourier coefficients [e/A^3].
     """
-    lengths = np.linalg.norm(lattice, axis=1)
-    radius = min(g_cut, _INSIDE_NYQUIST * np.pi * float(np.min(rho.shape / lengths)))
-    # abs(m_i) = abs(G . a_i) / 2 pi <= radius abs(a_i) / 2 pi
-    i, j, k = (np.arange(-limit, limit + 1) for limit in np.floor(radius * lengths / (2 * np.pi)).astype(int))
+    nyquist = np.pi * float(np.min(rho.shape / np.linalg.norm(lattice, axis=1)))
+    radius = min(g_cut, _INSIDE_NYQUIST * nyquist)
+    i, j, k = indices_within(lattice, radius)
     k = k[k >= 0]
-    inside = _squared_lengths(lattice, i, j, k) <= radius**2
+    inside = squared_lengths(lattice, i, j, k) <= radius**2
     return np.argwhere(inside) + [i[0], j[0], k[0]], _corner(rho, i, j, k)[inside]
 
 
-def _squared_lengths(lattice: Floats, i: Ints, j: Ints, k: Ints) -> Floats:
+def indices_within(lattice: Floats, radius: float) -> tuple[Ints, Ints, Ints]:
+    """Give the smallest block of reciprocal indices around a sphere [1/A], axis by axis."""
+    # abs(m_i) = abs(G . a_i) / 2 pi <= radius abs(a_i) / 2 pi
+    limits = np.floor(radius * np.linalg.norm(lattice, axis=1) / (2 * np.pi)).astype(int)
+    i, j, k = (np.arange(-limit, limit + 1) for limit in limits)
+    return i, j, k
+
+
+def squared_lengths(lattice: Floats, i: Ints, j: Ints, k: Ints) -> Floats:
     """Squares of the wave vectors [1/A^2] on the block of indices i x j x k, from the reciprocal metric."""
     reciprocal = 2 * np.pi * np.linalg.inv(lattice).T
     g = reciprocal @ reciprocal.T
