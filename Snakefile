@@ -42,5 +42,5 @@ rule all:
             f"{ROOT}/slices/{{shard}}.png.zip",
             shard=SHARDS if STUDY.slices.png else [],
         ),
-        kind_files(network_kinds(), NETWORK_FILES),
-        kind_files(baseline_kinds(), RUN_FILES),
+        kind_files(NETWORKS, NETWORK_FILES),
+        kind_files(BASELINES, RUN_FILES),

@@ -20,7 +20,7 @@ from rhoflow.config import ReadoutStage, Study
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs
 from rhoflow.models.networks import NETWORKS, Network
 from rhoflow.models.readout import Readout
-from rhoflow.training.data import TrainingData
+from rhoflow.dataset.load import View
 from rhoflow.training.engine import reproducible
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.fit import FeatureCache
@@ -103,7 +103,7 @@ def make(name: str) -> Network:
     return NETWORKS[name].make(NETWORKS[name].take_options(Study()), {})
 
 
-def train(model: nn.Module, inputs: Inputs, data: TrainingData, epochs: int) -> list[float]:
+def train(model: nn.Module, inputs: Inputs, data: View, epochs: int) -> list[float]:
     """Run the readout stage for a number of epochs; return the validation losses."""
     state = StageState()
     run_stage(
@@ -127,11 +127,11 @@ def warm_up() -> None:
     train(OnFeatures(Readout(8, (4,), 0.0)), features, data, epochs=1)
 
 
-def made_up_data(fold: int) -> TrainingData:
+def made_up_data(fold: int) -> View:
     """Make 114 materials with images of 96 px and texts longer than 64 tokens."""
     random = np.random.default_rng(0)
     part = np.repeat(["test", "train"], [17, 97])
     part[17 + fold :: FOLDS] = "val"
     images = random.uniform(-1, 1, size=(114, 96, 96)).astype(np.float32)
     ids = np.array([f"m{row:03d}" for row in range(114)])
-    return TrainingData(ids, part, random.normal(size=114), images, (WORDS * 8,) * 114)
+    return View(ids, part, random.normal(size=114), images=images, texts=(WORDS * 8,) * 114)

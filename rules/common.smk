@@ -7,11 +7,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from rhoflow.config import load_study
+from rhoflow.dataset.names import DENSITY, NO_TEXT
 from rhoflow.errors import StudyError
 from rhoflow.report.names import FIGURE_INDEX, TABLE_NAMES, figure_names
 from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint
-from rhoflow.training.baselines import BASELINE_LEVELS
+from rhoflow.training.names import (
+    NETWORK_FILES,
+    RUN_FILES,
+    baseline_kinds,
+    network_kinds,
+)
 
 try:
     STUDY = load_study(config)
@@ -28,10 +34,9 @@ os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
-VIEWS = ["none", "density", *STUDY.levels]
-# A run's files; networks have two more.
-RUN_FILES = ["metrics.json", "predictions.parquet", "run.prov.json"]
-NETWORK_FILES = [*RUN_FILES, "model.safetensors", "history.csv"]
+VIEWS = [NO_TEXT, DENSITY, *STUDY.levels]
+NETWORKS = network_kinds(STUDY.models, STUDY.levels)
+BASELINES = baseline_kinds(STUDY.levels)
 # Each shard store has its content hashes and its statistics and rejections beside it.
 SIDECARS = ["", ".digest.json", ".summary.json"]
 
@@ -56,13 +61,9 @@ def code_of(name):
 
 def options(*sections):
     """Sorted JSON of the sections that a step uses; it reruns when they change, and only then."""
-    chosen = {section: getattr(STUDY, section) for section in sections}
-    plain = {
-        section: (
-            value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-        )
-        for section, value in chosen.items()
-    }
+    # Which runs share a process changes no result; which levels stay frozen, only theirs (`frozen`).
+    apart = {"training": {"pack", "frozen_levels"}}
+    plain = STUDY.model_dump(mode="json", include=set(sections), exclude=apart)
     return json.dumps(plain, sort_keys=True)
 
 
@@ -137,21 +138,6 @@ def job_runs(wildcards):
     return [f"{fold}:{seed}" for fold in FOLDS for seed in STUDY.seeds]
 
 
-def network_kinds():
-    """(model, level) of all networks."""
-    levels = {"image": ["none"], "text": STUDY.levels, "fusion": STUDY.levels}
-    return [(model, level) for model in STUDY.models for level in levels[model]]
-
-
-def baseline_kinds():
-    """(baseline, level) of all baselines; those on text have one row a text level."""
-    return [
-        (name, level)
-        for name, seen in BASELINE_LEVELS.items()
-        for level in (STUDY.levels if seen == "text" else [seen])
-    ]
-
-
 def kind_files(kinds, names, targets=STUDY.targets):
     """Files of all runs of some (model, level) kinds."""
     return [
@@ -162,6 +148,11 @@ def kind_files(kinds, names, targets=STUDY.targets):
         for seed in STUDY.seeds
         for name in names
     ]
+
+
+def frozen(wildcards):
+    """Parameter function: the option that keeps the backbones of a level frozen, where it should."""
+    return "--frozen" if wildcards.level in STUDY.training.frozen_levels else ""
 
 
 def pack_file(stem, suffix):

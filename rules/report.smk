@@ -12,7 +12,7 @@ DATASET = [
 rule tables:
     input:
         kind_files(
-            network_kinds() + baseline_kinds(), ["metrics.json", "predictions.parquet"]
+            NETWORKS + BASELINES, ["metrics.json", "predictions.parquet"]
         ),
         DATASET,
     output:
@@ -40,7 +40,7 @@ rule tables:
 rule figures:
     input:
         rules.tables.input,
-        kind_files(network_kinds(), ["history.csv"]),
+        kind_files(NETWORKS, ["history.csv"]),
         expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
         expand(
@@ -71,7 +71,7 @@ rule figures:
 
 rule provenance:
     input:
-        kind_files(network_kinds() + baseline_kinds(), ["run.prov.json"]),
+        kind_files(NETWORKS + BASELINES, ["run.prov.json"]),
         DATASET,
     output:
         f"{ROOT}/provenance/provenance.json",

@@ -51,13 +51,14 @@ rule text:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
+        frozen=frozen,
         options=options("language", "readout", "training"),
         code=code_of("train"),
     message:
         "Train text ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model text --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
 
 
 rule fusion:
@@ -82,20 +83,21 @@ rule fusion:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
+        frozen=frozen,
         options=options("image", "language", "readout", "training"),
         code=code_of("train"),
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model fusion --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
 
 
 rule baselines:
     input:
         all_views,
     output:
-        kind_files(baseline_kinds(), RUN_FILES, targets=["{target}"]),
+        kind_files(BASELINES, RUN_FILES, targets=["{target}"]),
     log:
         f"{LOGS}/baselines/{{target}}.log",
     benchmark:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from rhoflow.models.networks import FusionOptions
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -28,3 +32,18 @@ def shared_data(project: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data in {folder} (set RHOFLOW_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random encoder of one thin layer in a folder; do not change it."""
+    import tiny  # not at the top: torch takes seconds, and most tests do without
+
+    return tiny.write_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_options(tiny_encoder: Path) -> FusionOptions:
+    import tiny
+
+    return tiny.tiny_options(tiny_encoder)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from rhoflow.config import FinetuneStage, ImageModel, Readout, ReadoutStage, TextModel, Training
+from rhoflow.dataset.load import View
 from rhoflow.models.networks import NETWORKS, FusionOptions
 from rhoflow.models.weights import locate
-from rhoflow.training.data import TrainingData
 from rhoflow.training.pack import Pack
 
 
@@ -48,7 +48,7 @@ def tiny_options(encoder: Path) -> FusionOptions:
     )
 
 
-def tiny_data(fold: int = 0, n: int = 24) -> TrainingData:
+def tiny_data(fold: int = 0, n: int = 24) -> View:
     """Images and texts of n made-up materials whose target follows from both.
 
     Every sixth material is test; of the others every third is validation, another third for each fold.
@@ -60,7 +60,7 @@ def tiny_data(fold: int = 0, n: int = 24) -> TrainingData:
     part = np.where(number % 6 == 5, "test", np.where(number % 3 == fold, "val", "train"))
     texts = tuple("MgO is Halite structured." if row % 2 else "Ti." for row in range(n))
     ids = np.array([f"m{row:02d}" for row in range(n)])
-    return TrainingData(ids, part, 100 + 40 * level + 10 * (number % 2), images, texts)
+    return View(ids, part, 100 + 40 * level + 10 * (number % 2), images=images, texts=texts)
 
 
 def tiny_training(**changes: Any) -> Training:

@@ -18,8 +18,8 @@ from rhoflow.config import Study, load_study
 from rhoflow.materials.digests import write_json
 from rhoflow.materials.ids import shard_of
 from rhoflow.report.provenance import Code
-from rhoflow.training.data import Scaler
 from rhoflow.training.evaluate import RunKey, write_run
+from rhoflow.training.scaler import Scaler
 
 TARGETS = {"k_vrh": ("k_vrh_GPa", "GPa"), "formation_energy_per_atom": ("formation_energy_per_atom_eV", "eV/atom")}
 # Relative error of the invented predictions; networks of one level, then baselines.

@@ -3,14 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from rhoflow.config import Study
+from rhoflow.config import Study, load_study
 from rhoflow.report.headline import chosen, compare, sentence
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, read_series
-from rhoflow.training.data import Scaler
 from rhoflow.training.evaluate import RunKey, write_run
+from rhoflow.training.scaler import Scaler
 
 N = 40
 
@@ -92,7 +93,20 @@ def test_difference_is_taken_on_the_common_crystals(tmp_path: Path, study: Study
     network = found["image", "none"]
     for run in network.runs:
         lost = run.predictions.index[run.predictions["part"] == "test"][:5]
-        run.predictions.drop(index=lost, inplace=True)
+        run.predictions.drop(index=lost, inplace=True)  # noqa: PD002  (the run is frozen)
     pair = compare(network, found["mean", "none"], resamples=200)
     assert pair.n == N - 5
     assert pair.difference.low > 0
+
+
+def test_difference_is_told_of_groups_where_the_splits_have_them(tmp_path: Path) -> None:
+    study = load_study({"study": "made-up", "targets": ["k_vrh"], "splits": {"strategy": "composition"}})
+    write_series(tmp_path, "image", "none", val_error=10, test_error=10)
+    write_series(tmp_path, "mean", "none", val_error=10, test_error=10)
+    ids = [f"c{k:03d}" for k in range(3 * N)]
+    kept = pd.DataFrame({"material_id": ids, "formula": [f"A{k % 5}" for k in range(3 * N)]})
+    (tmp_path / "dataset").mkdir()
+    kept.to_csv(tmp_path / "dataset" / "kept.csv", index=False)
+    text = told(tmp_path, study)
+    assert text.startswith(f"Bulk modulus, on {N} test crystals in 5 groups: ")
+    assert f"{N} crystals in 5 groups are too few" in text

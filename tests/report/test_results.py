@@ -159,3 +159,37 @@ def test_undefined_scores_are_left_out_of_the_mean(small_root: Path, study: Stud
         ]
     ]
     assert row["r2_mean"].item() == pytest.approx(np.mean(others), rel=SAME)
+
+
+@pytest.fixture(scope="module")
+def by_prototype(whole_small_root: Path) -> pd.DataFrame:
+    study = load_study({"study": "made-up", "splits": {"strategy": "prototype"}})
+    return results_frame(read_series(whole_small_root, study), resamples=200)
+
+
+def test_groups_are_counted_and_resampled(whole_small_root: Path, study: Study, by_prototype: pd.DataFrame) -> None:
+    kept = pd.read_csv(whole_small_root / "dataset/kept.csv", index_col="material_id")
+    table = pd.read_parquet(whole_small_root / "runs/image/k_vrh/none/fold0/seed0/predictions.parquet")
+    tested = kept.loc[table.query("part == 'test'")["material_id"], "prototype"].nunique()
+    by_crystal = results_frame(read_series(whole_small_root, study), resamples=200)
+    test = (by_crystal["part"] == "test") & (by_crystal["target"] == "k_vrh")
+    assert set(by_prototype.loc[test, "n_groups"]) == {tested}
+    assert tested < by_crystal.loc[test, "n"].max()
+    assert (by_crystal["n_groups"] == by_crystal["n"]).all()
+    assert (by_prototype.loc[test, "r2_mean"] == by_crystal.loc[test, "r2_mean"]).all()
+    assert (by_prototype.loc[test, "r2_low"] != by_crystal.loc[test, "r2_low"]).all()
+
+
+def test_run_on_a_material_that_is_no_longer_kept_is_named(small_root: Path) -> None:
+    study = load_study({"study": "made-up", "splits": {"strategy": "composition"}})
+    kept = pd.read_csv(small_root / "dataset/kept.csv")
+    kept[kept["material_id"] != kept["material_id"][0]].to_csv(small_root / "dataset/kept.csv", index=False)
+    with pytest.raises(StudyError, match=rf"predicts {kept['material_id'][0]}, which dataset/kept.csv does not keep"):
+        results_frame(read_series(small_root, study), resamples=100)
+
+
+def test_baseline_at_a_level_that_is_not_its_own_is_not_counted(small_root: Path, study: Study) -> None:
+    before = len(run_folders(small_root, study))
+    shutil.copytree(small_root / "runs/quantiles-ridge/k_vrh/density", small_root / "runs/quantiles-ridge/k_vrh/none")
+    shutil.copytree(small_root / "runs/image/k_vrh/none", small_root / "runs/image/k_vrh/formula")
+    assert len(run_folders(small_root, study)) == before

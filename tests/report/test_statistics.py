@@ -120,3 +120,49 @@ def test_difference_has_the_sign_of_the_gain() -> None:
     loss = bootstrap_difference(y_true, worse, y_pred, metric="r2", resamples=300)
     assert gain.low > 0
     assert (loss.low, loss.high) == pytest.approx((-gain.high, -gain.low), abs=EXACT)
+
+
+GROUPS = np.array(list("aabbbcddefffgg") + ["h"] * 6)  # of 20 materials; unequal on purpose
+
+
+@pytest.mark.parametrize("metric", ["r2", "rmse", "mae"])
+def test_a_drawn_group_brings_all_its_members(metric: str) -> None:
+    y_true, y_pred = data()
+    found = resampled_scores(y_true, y_pred, metric=metric, resamples=50, groups=GROUPS, seed=3)
+    names = sorted(set(GROUPS))
+    counts = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=50)
+    expected = []
+    for row in counts:
+        members = (np.tile(np.flatnonzero(name == GROUPS), times) for name, times in zip(names, row, strict=True))
+        drawn = np.concatenate(list(members))
+        expected.append(np.mean([ORACLES[metric](y_true[drawn], one[drawn]) for one in y_pred]))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("metric", ["r2", "rmse"])
+def test_copies_of_a_material_are_no_new_evidence(metric: str) -> None:
+    """Four copies of each material, grouped, have the interval of the materials; ungrouped it is half as wide."""
+    y_true, y_pred = data(n=40)
+    names = np.array([f"m{k:02d}" for k in range(40)])
+    once = bootstrap_interval(y_true, y_pred, metric=metric, resamples=2000)
+    copies = np.repeat(y_true, 4), np.repeat(y_pred, 4, axis=1)
+    grouped = bootstrap_interval(*copies, metric=metric, resamples=2000, groups=np.repeat(names, 4))
+    alone = bootstrap_interval(*copies, metric=metric, resamples=2000)
+    assert (grouped.low, grouped.high) == pytest.approx((once.low, once.high), rel=1e-10)
+    assert (alone.high - alone.low) / (once.high - once.low) == pytest.approx(0.5, abs=0.1)
+
+
+def test_each_material_its_own_group_is_the_plain_bootstrap() -> None:
+    y_true, y_pred = data()
+    names = np.array([f"m{k:02d}" for k in range(len(y_true))])
+    plain = resampled_scores(y_true, y_pred, metric="r2", resamples=100)
+    assert np.array_equal(resampled_scores(y_true, y_pred, metric="r2", resamples=100, groups=names), plain)
+
+
+@pytest.mark.parametrize(("groups", "defined"), [("aabb", False), ("aabc", True)])
+def test_two_groups_have_no_interval(groups: str, defined: bool) -> None:
+    y_true, y_pred = data(n=40)
+    drawn = np.repeat(np.array(list(groups)), 10)
+    interval = bootstrap_interval(y_true, y_pred, metric="rmse", resamples=100, groups=drawn)
+    difference = bootstrap_difference(y_true, y_pred, y_pred + 1, metric="rmse", resamples=100, groups=drawn)
+    assert np.isfinite([interval.low, difference.low]).tolist() == [defined] * 2

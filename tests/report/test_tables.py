@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rhoflow.config import Study
+from rhoflow.config import Study, load_study
 from rhoflow.report import labels
 from rhoflow.report.names import TABLE_NAMES
 from rhoflow.report.provenance import Code
@@ -75,6 +75,24 @@ def test_captions_say_n_spread_interval_and_lineage(tables: Path, name: str) -> 
         r"Lineage [0-9a-f]{12}\.",
     ):
         assert len(re.findall(words, text)) >= 2, words
+
+
+@pytest.mark.parametrize(
+    ("strategy", "drawn"),
+    [("composition", "compositions"), ("prototype", "structure prototypes")],
+)
+def test_captions_say_that_groups_were_resampled(
+    small_root: Path, code: Code, tmp_path: Path, strategy: str, drawn: str
+) -> None:
+    study = load_study({"study": "made-up", "splits": {"strategy": strategy}, "report": {"bootstrap": 100}})
+    write_tables(small_root, tmp_path, study=study, code=code)
+    groups = pd.read_csv(tmp_path / "results.csv").query("part == 'test'")["n_groups"].max()
+    words = (
+        f"100 bootstrap resamples of the {groups} {drawn} of the test crystals, the crystals of one drawn together"
+    )
+    assert (tmp_path / "results.md").read_text().count(words) == 2
+    short = " ".join((tmp_path / "results.txt").read_text().split())
+    assert short.count(f"mean test R² ({drawn} of the test crystals resampled).") == 2
 
 
 def test_networks_tell_epochs_stop_and_weights(tables: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +16,9 @@ from rhoflow.config import Clean
 from rhoflow.dataset.load import load_view
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
-from rhoflow.training.baselines import BASELINE_LEVELS, run_baselines
+from rhoflow.training.baselines import run_baselines
 from rhoflow.training.estimators import ALPHAS, BASELINES, register
+from rhoflow.training.names import BASELINE_LEVELS, baseline_kinds
 
 N, FOLDS, SEEDS = 60, 3, (0, 1)
 TEXT_LEVELS = ("formula", "all")
@@ -44,11 +43,7 @@ def _run(root: Path, name: str, level: str, fold: int = 0, seed: int = 0) -> tup
     return read_json(folder / "metrics.json"), pd.read_parquet(folder / "predictions.parquet")
 
 
-def _levels(name: str) -> tuple[str, ...]:
-    return TEXT_LEVELS if BASELINE_LEVELS[name] == "text" else (BASELINE_LEVELS[name],)
-
-
-KINDS = [(name, level) for name in BASELINE_LEVELS for level in _levels(name)]
+KINDS = baseline_kinds(TEXT_LEVELS)
 
 
 def test_every_name_has_an_estimator() -> None:
@@ -176,11 +171,3 @@ def test_constant_target_stops_with_the_reason(tmp_path: Path) -> None:
 def test_name_registered_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="'mean' is registered twice"):
         register("mean", BASELINES["mean"].inputs)(BASELINES["mean"].make)
-
-
-def test_names_are_light_to_import() -> None:
-    """The Snakefile imports them each time it is read."""
-    heavy = "{'sklearn', 'matminer', 'pandas', 'torch', 'pyarrow'}"
-    code = f"import sys, rhoflow.training.baselines; print(sorted({heavy} & set(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as oracle
 
-from rhoflow.training.data import Scaler
 from rhoflow.training.evaluate import RunKey, Stopwatch, score, write_provenance, write_run
+from rhoflow.training.scaler import Scaler
 
 KEY = RunKey("image", "k_vrh", "none", 1, 0)
 SAME = 1e-10

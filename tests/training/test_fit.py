@@ -8,10 +8,10 @@ import torch
 from rhoflow.config import FinetuneStage, ReadoutStage
 from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS
-from rhoflow.training.data import Scaler
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.fit import FeatureCache, fit
 from rhoflow.training.resume import ResumeFile
+from rhoflow.training.scaler import Scaler
 
 KEY = RunKey("image", "k_vrh", "none", 0, 0)
 CLOSE = 1e-4

@@ -201,18 +201,16 @@ def test_scratch_is_empty_after_a_pack(tmp_path, tiny_encoder):
     assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
 
 
-def test_frozen_level_stops_after_the_readout(tmp_path, tiny_encoder):
-    training = tiny.tiny_training(frozen_levels=("formula",))
-    folder = _train(tmp_path, tiny_encoder, "text", training=training)[0]
+def test_frozen_backbone_stops_after_the_readout(tmp_path, tiny_encoder):
+    folder = _train(tmp_path, tiny_encoder, "text", frozen=True)[0]
     stages = json.loads((folder / "metrics.json").read_text())["training"]["stages"]
     assert stages[1]["stopped"] == "frozen by config"
 
 
 def test_fusion_takes_the_runs_of_the_same_fold_and_seed(tmp_path, tiny_encoder):
-    frozen = tiny.tiny_training(frozen_levels=("formula",))
     image = _train(tmp_path, tiny_encoder, "image")[0]
-    text = _train(tmp_path, tiny_encoder, "text", training=frozen)[0]
-    fusion = _train(tmp_path, tiny_encoder, "fusion", training=frozen)[0]
+    text = _train(tmp_path, tiny_encoder, "text", frozen=True)[0]
+    fusion = _train(tmp_path, tiny_encoder, "fusion", frozen=True)[0]
     state = safetensors.torch.load_file(fusion / "model.safetensors")
     for name, folder in {"image": image, "text": text}.items():
         parent = safetensors.torch.load_file(folder / "model.safetensors")
@@ -241,5 +239,5 @@ def test_digest_depends_on_what_the_result_depends_on(tmp_path, tiny_encoder):
     assert digest(training=tiny.tiny_training(frozen_levels=())) == base
     assert digest(data=tiny.tiny_data(1)) != base
     assert digest(training=tiny.tiny_training(threads=2)) != base
-    assert digest(training=tiny.tiny_training(frozen_levels=("all",)), level="all") != base
+    assert digest(frozen=True) != base
     assert digest(options=NETWORKS["image"].take_options(wider)) != base

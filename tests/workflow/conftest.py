@@ -8,18 +8,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_study import CRYSTALS, Workspace, add_crystal
-from tiny import write_tiny_encoder
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, project: Path, demo: Path) -> Workspace:
+def finished(tmp_path_factory: pytest.TempPathFactory, project: Path, demo: Path, tiny_encoder: Path) -> Workspace:
     """The small study, run once; do not change it."""
     workspace = Workspace(tmp_path_factory.mktemp("study"), project)
     for name in CRYSTALS:
         add_crystal(workspace.folder, demo, name)
     table = pd.read_csv(demo / "properties.csv")
     workspace.properties = table[table.material_id.isin(CRYSTALS)]
-    write_tiny_encoder(workspace.folder / "encoder")
+    shutil.copytree(tiny_encoder, workspace.folder / "encoder")
     workspace.configure()
     workspace.run()
     return workspace

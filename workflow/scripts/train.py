@@ -14,6 +14,7 @@ parser.add_argument("--model", choices=["image", "text", "fusion"], required=Tru
 parser.add_argument("--target", required=True)
 parser.add_argument("--level", required=True, help="none for images, else a text level")
 parser.add_argument("--runs", nargs="+", required=True, help="fold:seed ...")
+parser.add_argument("--frozen", action="store_true", help="stop after the readout")
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: image, language, ...")
 
 if __name__ == "__main__":
@@ -27,4 +28,5 @@ if __name__ == "__main__":
             target=arguments.target,
             level=arguments.level,
             runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
+            frozen=arguments.frozen,
         )

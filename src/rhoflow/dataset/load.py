@@ -1,22 +1,25 @@
-"""Load what a training sees, and make sure that it is what its view says."""
+"""What a training sees: materials with their part, target and inputs, and whether it is what their view says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS
 from rhoflow.dataset.stores import read_images, read_level, read_quantiles
 from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, view_path
 from rhoflow.errors import StudyError
-from rhoflow.materials.digests import read_json
+from rhoflow.materials.digests import digest_arrays, digest_json, read_json
 
 
 @dataclass(frozen=True)
 class View:
     """The materials of one target, level and fold, sorted by id, with the inputs of that level.
+
+    Image and text together, which the fusion network reads, are the inputs of two levels.
 
     Attributes
     ----------
@@ -43,6 +46,33 @@ class View:
     formulas: tuple[str, ...] | None = None
     quantiles: NDArray[np.float64] | None = None
     texts: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if values is not None and len(values) != len(self.ids):
+                raise ValueError(
+                    f"View.{field.name}: {len(values)} entries for {len(self.ids)} ids; one for each id is needed"
+                )
+        unknown = sorted(set(self.part.tolist()) - set(PARTS))
+        if unknown:
+            raise ValueError(f"View.part: {unknown[0]!r} is unknown; allowed: {', '.join(PARTS)}")
+        if not np.isfinite(self.y).all():
+            bad = self.ids[~np.isfinite(self.y)][0]
+            raise ValueError(f"View.y: the target of {bad} is not finite; leave such materials out of the view")
+
+    def rows(self, part: str) -> NDArray[np.intp]:
+        """Row numbers of one part, ascending."""
+        return np.flatnonzero(self.part == part)
+
+    def input_digest(self) -> str:
+        """sha256 of what a model reads of the materials, in their order."""
+        arrays = [None if values is None else digest_arrays(values) for values in (self.images, self.quantiles)]
+        return digest_json([*arrays, self.formulas, self.texts])
+
+    def digest(self) -> str:
+        """sha256 of everything a training can see."""
+        return digest_json([digest_arrays(self.ids, self.part, self.y), self.input_digest()])
 
 
 def load_view(root: Path, target: str, level: str, fold: int) -> View:
@@ -88,10 +118,10 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
     for row in sorted(rows, key=lambda row: row.shard):
         shards.setdefault(row.shard, []).append(row.material_id)
     order = np.argsort([material_id for ids in shards.values() for material_id in ids])
-    if level == "none":
+    if level == NO_TEXT:
         formulas = tuple(row.formula for row in rows)
         return replace(view, images=read_images(root, shards)[order], formulas=formulas)
-    if level == "density":
+    if level == DENSITY:
         return replace(view, quantiles=read_quantiles(root, shards)[order])
     texts = read_level(root, shards, level)
     return replace(view, texts=tuple(texts[k] for k in order))

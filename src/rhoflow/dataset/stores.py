@@ -18,8 +18,6 @@ from rhoflow.text.shards import read_texts
 # Folder of each stage below the study's result folder, in the order of the stages, and the suffix of its stores.
 STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl"}
 KEPT = "dataset/kept.csv"
-TEXT_LEVELS = ("formula", "keywords", "all")
-LEVELS = ("none", "density", *TEXT_LEVELS)
 
 Shards = Mapping[str, list[str]]
 Value = TypeVar("Value")

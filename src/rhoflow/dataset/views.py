@@ -25,12 +25,12 @@ from typing import Any
 import pandas as pd
 
 from rhoflow.config import near
+from rhoflow.dataset.names import DENSITY, LEVELS, NO_TEXT, PARTS
 from rhoflow.dataset.splits import Part, fold_part
-from rhoflow.dataset.stores import LEVELS, read_digests, read_kept, read_level, shard_ids
+from rhoflow.dataset.stores import read_digests, read_kept, read_level, shard_ids
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_json, read_json, write_json
 
-PARTS = ("train", "val", "test")
 LEAST = 2  # materials a part: R2 is not defined for one
 
 
@@ -130,11 +130,11 @@ def read_contents(root: Path, dataset: Dataset, level: str) -> dict[str, str]:
     check_level(level)
     shards = shard_ids(dataset.kept.reset_index())
     ids = [material_id for group in shards.values() for material_id in group]
-    if level == "none":
+    if level == NO_TEXT:
         formulas = dataset.kept.loc[ids, "formula"]
         images = zip(read_digests(root, shards, "slices"), formulas, strict=True)
         values = [f"{digest} {formula}" for digest, formula in images]
-    elif level == "density":
+    elif level == DENSITY:
         values = read_digests(root, shards, "grids")
     else:
         values = read_level(root, shards, level)

@@ -19,9 +19,10 @@ from rhoflow.config import ImageModel, Section, TextModel
 from rhoflow.errors import StudyError
 from rhoflow.models.backbones import Backbone, Images, Texts, image_backbone, text_backbone
 from rhoflow.models.inputs import Batch, Inputs, JointInputs
+from rhoflow.models.names import WEIGHTS
 from rhoflow.models.readout import Readout
 from rhoflow.models.registry import Registry
-from rhoflow.models.weights import RANDOM, WEIGHTS
+from rhoflow.models.weights import RANDOM
 
 FUSION_WIDTHS = (256,)
 

@@ -22,10 +22,9 @@ from torch import Tensor
 from rhoflow.config import near
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_file
+from rhoflow.models.names import CONFIG, WEIGHTS
 
 RANDOM = "random"
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 State = dict[str, Tensor]
 
 

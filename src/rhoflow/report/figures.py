@@ -97,8 +97,9 @@ def _overview(study: Study, frame: pd.DataFrame) -> Entry:
     n = " or ".join(map(str, sizes)) or "no"
     caption = (
         f"R² on the test set ({n} crystals) of networks (dots) and baselines (diamonds): mean over folds and seeds;"
-        f" lines are 95 % bootstrap intervals over the test crystals ({study.report.bootstrap} resamples), an arrow"
-        " marks one that goes on. Dashed: always predicting the mean of the test set."
+        f" lines are 95 % bootstrap intervals over the {labels.RESAMPLED[study.splits.strategy]}"
+        f" ({study.report.bootstrap} resamples), an arrow marks one that goes on."
+        " Dashed: always predicting the mean of the test set."
     )
     alt = f"Dot plot of test R² by model for {_listed([labels.target_label(one) for one in study.targets])}."
     return Entry("overview", "overview", None, caption, alt)

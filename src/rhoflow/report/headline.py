@@ -21,15 +21,16 @@ class Comparison:
 
     Attributes
     ----------
-    n : int
-        Test crystals that both predict.
+    n, n_groups : int
+        Test crystals that both predict, and in how many groups they come (n where each is its own).
     difference : Interval
-        95 % bootstrap interval of R2 (network) - R2 (baseline), paired by crystal.
+        95 % bootstrap interval of R2 (network) - R2 (baseline), paired by crystal; the groups are resampled.
     """
 
     network: Series
     baseline: Series
     n: int
+    n_groups: int
     difference: Interval
 
 
@@ -52,10 +53,11 @@ def compare(network: Series, baseline: Series, *, resamples: int) -> Comparison:
     other_ids, _, others = baseline.common_test()
     common = np.intersect1d(ids, other_ids)
     rows, other_rows = _find(common, ids), _find(common, other_ids)
+    groups = network.groups_of(common)
     difference = bootstrap_difference(
-        y_true[rows], ours[:, rows], others[:, other_rows], metric="r2", resamples=resamples
+        y_true[rows], ours[:, rows], others[:, other_rows], metric="r2", resamples=resamples, groups=groups
     )
-    return Comparison(network, baseline, len(common), difference)
+    return Comparison(network, baseline, len(common), len(set(groups.tolist())), difference)
 
 
 def _find(wanted: NDArray[np.str_], ids: NDArray[np.str_]) -> NDArray[np.intp]:
@@ -77,22 +79,26 @@ def sentence(frame: pd.DataFrame, series: Sequence[Series], target: str, *, resa
         return f"{_capital(name)}: the best {kind} by validation, {scored}. No {other} has run to compare it with."
     pair = compare(network, baseline, resamples=resamples)
     return (
-        f"{_capital(name)}, on {pair.n} test crystals: the best network by validation, {_scored(frame, network)};"
-        f" the best baseline by validation, {_scored(frame, baseline)}. {_verdict(pair)}"
+        f"{_capital(name)}, on {_size(pair, 'test crystals')}: the best network by validation,"
+        f" {_scored(frame, network)}; the best baseline by validation, {_scored(frame, baseline)}. {_verdict(pair)}"
     )
 
 
 def _verdict(pair: Comparison) -> str:
     low, high = pair.difference.low, pair.difference.high
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{pair.n} crystals are too few even for an interval of the difference."
+        return f"{_size(pair)} are too few even for an interval of the difference."
     found = f"Network minus baseline in R²: 95 % interval {labels.interval(low, high, 2)}"
     if 0.0 in pair.difference:
-        return f"{found}, which includes zero: {pair.n} crystals are too few to call a difference."
+        return f"{found}, which includes zero: {_size(pair)} are too few to call a difference."
     return (
         f"{found}, which leaves out zero for these crystals and these trained models; that is no test over other"
         " splits, so neither is called better."
     )
+
+
+def _size(pair: Comparison, what: str = "crystals") -> str:
+    return f"{pair.n} {what}" if pair.n_groups == pair.n else f"{pair.n} {what} in {pair.n_groups} groups"
 
 
 def _scored(frame: pd.DataFrame, series: Series) -> str:

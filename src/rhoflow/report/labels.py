@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES
 
 NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network"}
@@ -15,9 +16,13 @@ BASELINES = {
     "pixels-ridge": "Image pixels + ridge",
     "tfidf-ridge": "Text TF-IDF + ridge",
 }
-LEVELS = ("none", "density", "formula", "keywords", "all")
-TEXT_LEVELS = LEVELS[2:]
 DASH = "–"
+# What is resampled for an interval, by strategy of the splits.
+RESAMPLED = {
+    "random": "test crystals",
+    "composition": "compositions of the test crystals",
+    "prototype": "structure prototypes of the test crystals",
+}
 PROTOTYPES = {
     "A_225_a": "fcc",
     "A_227_a": "diamond",

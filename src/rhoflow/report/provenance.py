@@ -22,7 +22,7 @@ from rhoflow.materials.shards import digest_path
 from rhoflow.report.crystals import kept_shards
 from rhoflow.report.runs import run_folders
 from rhoflow.source_digest import package_digest
-from rhoflow.training.evaluate import PROVENANCE
+from rhoflow.training.names import PROVENANCE
 
 PACKAGES = (
     "snakemake",

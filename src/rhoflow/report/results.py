@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rhoflow.dataset.names import PARTS
 from rhoflow.report import labels
 from rhoflow.report.runs import Run, Series
-from rhoflow.report.statistics import bootstrap_interval, mean_sd
-from rhoflow.training.data import PARTS
+from rhoflow.report.statistics import Metric, bootstrap_interval, mean_sd
 from rhoflow.training.evaluate import r2_score, score
 
 _METRICS = ("r2", "rmse", "mae")
+_BOOTSTRAPPED: tuple[Metric, ...] = ("r2", "rmse")
 _INTERVALS = ("r2_low", "r2_high", "rmse_low", "rmse_high")
 
 
@@ -25,16 +26,16 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
     Parameters
     ----------
     resamples : int
-        Bootstrap resamples of the test set.
+        Bootstrap resamples of the test set's materials, or of its groups where the splits have groups.
 
     Returns
     -------
     DataFrame
         ``target, unit, group, model, level, part``; ``runs``; ``n, n_max`` materials in the smallest and largest
-        run; ``<metric>_mean, <metric>_sd`` over runs for r2 (dimensionless), rmse and mae (`unit`);
-        ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval (test only); ``r2_pooled`` of the
-        validation predictions of all folds together, mean over seeds (validation only); ``best``, the highest mean
-        test R2 of the target; ``epochs, stopped, weights`` of networks.
+        run; ``n_groups``, the fewest groups of a run; ``<metric>_mean, <metric>_sd`` over runs for r2
+        (dimensionless), rmse and mae (`unit`); ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval
+        (test only); ``r2_pooled`` of the validation predictions of all folds together, mean over seeds (validation
+        only); ``best``, the highest mean test R2 of the target; ``epochs, stopped, weights`` of networks.
     """
     rows = [_row(one, part, resamples) for one in series for part in PARTS]
     frame = pd.DataFrame(rows)
@@ -49,7 +50,8 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
 
 def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     scores = [score(*run.part(part)[1:]) for run in series.runs]
-    sizes = [len(run.part(part)[0]) for run in series.runs]
+    ids = [run.part(part)[0] for run in series.runs]
+    sizes = [len(one) for one in ids]
     row: dict[str, Any] = {
         "target": series.target,
         "unit": series.runs[0].metrics["unit"],
@@ -60,6 +62,7 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
         "runs": len(series.runs),
         "n": min(sizes),
         "n_max": max(sizes),
+        "n_groups": min(len(set(series.groups_of(one).tolist())) for one in ids),
     }
     for metric in _METRICS:
         row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
@@ -73,9 +76,12 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
 
 
 def _intervals(series: Series, resamples: int) -> dict[str, float]:
-    _, y_true, y_pred = series.common_test()
-    r2 = bootstrap_interval(y_true, y_pred, metric="r2", resamples=resamples)
-    rmse = bootstrap_interval(y_true, y_pred, metric="rmse", resamples=resamples)
+    ids, y_true, y_pred = series.common_test()
+    groups = series.groups_of(ids)
+    r2, rmse = (
+        bootstrap_interval(y_true, y_pred, metric=metric, resamples=resamples, groups=groups)
+        for metric in _BOOTSTRAPPED
+    )
     return dict(zip(_INTERVALS, (r2.low, r2.high, rmse.low, rmse.high), strict=True))
 
 

@@ -5,6 +5,7 @@ A series is one model on one target at one level: its runs differ in fold and se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rhoflow.config import Study
+from rhoflow.dataset.splits import material_groups
+from rhoflow.dataset.stores import KEPT, read_kept
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.report.labels import order
-from rhoflow.training.baselines import BASELINE_LEVELS
-from rhoflow.training.evaluate import METRICS, PREDICTIONS, RunKey
-
-HISTORY = "history.csv"
+from rhoflow.training.evaluate import RunKey
+from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS, baseline_kinds, network_kinds
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,34 @@ class Run:
 
 @dataclass(frozen=True)
 class Series:
-    """The runs of one model, target and level, ordered by fold and seed."""
+    """The runs of one model, target and level, ordered by fold and seed.
+
+    `groups` is the group of each kept material by id, None where each is its own.
+    """
 
     model: str
     target: str
     level: str
     runs: tuple[Run, ...]
+    groups: Mapping[str, str] | None = None
+
+    def groups_of(self, ids: NDArray[np.str_]) -> NDArray[np.str_]:
+        """Group (n,) of each material: what never straddles a split; its id where each is its own group.
+
+        Raises
+        ------
+        StudyError
+            If the study no longer keeps one of them.
+        """
+        if self.groups is None:
+            return ids
+        gone = sorted(set(ids.tolist()) - set(self.groups))
+        if gone:
+            raise StudyError(
+                f"runs/{self.runs[0].key.name}: predicts {gone[0]}, which {KEPT} does not keep: the run is from older"
+                " data; remove its folder and run again"
+            )
+        return np.array([self.groups[material_id] for material_id in ids.tolist()], dtype=np.str_)
 
     def common_test(self) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
         """Test ids (n,), targets (n,) and predictions (runs, n), in the physical unit.
@@ -98,7 +121,8 @@ def run_folders(root: Path, study: Study) -> list[Path]:
     """Folders of the finished runs below `root` that belong to the study.
 
     Whatever an older configuration or rhoflow left behind (a network, level, fold or seed that the study no longer
-    has, a baseline that rhoflow no longer has) is not counted, nor is a run that has not written both its files.
+    has, a baseline that rhoflow no longer has, or has at another level) is not counted, nor is a run that has not
+    written both its files.
     """
     return [
         file.parent
@@ -111,8 +135,7 @@ def _belongs(parts: tuple[str, ...], study: Study) -> bool:
     model, target, level, fold, seed = parts
     return (
         target in study.targets
-        and (model in study.models or model in BASELINE_LEVELS)
-        and level in {"none", "density", *study.levels}
+        and (model, level) in {*network_kinds(study.models, study.levels), *baseline_kinds(study.levels)}
         and fold in {f"fold{k}" for k in range(study.splits.folds)}
         and seed in {f"seed{s}" for s in study.seeds}
     )
@@ -120,12 +143,14 @@ def _belongs(parts: tuple[str, ...], study: Study) -> bool:
 
 def read_series(root: Path, study: Study) -> list[Series]:
     """All series of a study, by target in the study's order, networks before baselines."""
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    kinds: dict[tuple[str, str, str], list[Run]] = {}
     for folder in run_folders(root, study):
         run = read_run(folder)
-        groups.setdefault((run.key.target, run.key.model, run.key.level), []).append(run)
+        kinds.setdefault((run.key.target, run.key.model, run.key.level), []).append(run)
+    strategy = study.splits.strategy
+    groups = None if strategy == "random" or not kinds else material_groups(read_kept(root), strategy)
     series = [
-        Series(model, target, level, tuple(sorted(runs, key=lambda run: (run.key.fold, run.key.seed))))
-        for (target, model, level), runs in groups.items()
+        Series(model, target, level, tuple(sorted(runs, key=lambda run: (run.key.fold, run.key.seed))), groups)
+        for (target, model, level), runs in kinds.items()
     ]
     return sorted(series, key=lambda one: (study.targets.index(one.target), *order(one.model, one.level)))

@@ -4,6 +4,10 @@ All runs of one target share one test set. So the spread over runs (folds x seed
 depends on what was trained on, and the bootstrap interval how much it depends on which materials were tested;
 neither contains the other. The interval is that of the mean over runs of the metric: materials are drawn with
 replacement, the predictions of the runs stay fixed.
+
+Where materials come in groups (one composition, one prototype), whole groups are drawn, as many as there are: members
+resemble each other, so n of them say less than n independent materials. Davison and Hinkley, Bootstrap Methods and
+their Application (1997), section 3.8; Field and Welsh, J. R. Stat. Soc. B 69, 369 (2007).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 Metric = Literal["r2", "rmse", "mae"]
 COVERAGE = 0.95
 BOOTSTRAP_SEED = 0
+LEAST = 3  # materials or groups: resampling fewer tells nothing
 _BLOCK = 2_000_000  # resampling counts held at a time: 16 MB
 
 
@@ -64,9 +69,10 @@ def resampled_scores(
     *,
     metric: Metric,
     resamples: int,
+    groups: NDArray[np.str_] | None = None,
     seed: int = BOOTSTRAP_SEED,
 ) -> NDArray[np.float64]:
-    """Mean over runs of a metric, on resampled materials.
+    """Mean over runs of a metric, on resampled materials or groups of materials.
 
     Parameters
     ----------
@@ -75,9 +81,11 @@ def resampled_scores(
     y_pred : (runs, n) float64 array
         Predictions of each run for the same materials.
     resamples : int
-        How often n materials are drawn with replacement.
+        How often n materials, or all g groups, are drawn with replacement.
+    groups : (n,) str array or None
+        What each material is drawn with; None: each is drawn alone.
     seed : int
-        The same seed and n draw the same materials: scores of two models on one test set are paired.
+        The same seed and groups draw the same materials: scores of two models on one test set are paired.
 
     Returns
     -------
@@ -88,27 +96,38 @@ def resampled_scores(
     centred = y_true - y_true.mean()
     errors = np.abs(y_pred - y_true)
     scores = []
-    for counts in _draws(len(y_true), resamples, seed):
+    for counts in _draws(_group_numbers(groups, len(y_true)), resamples, seed):
+        size = counts.sum(axis=1)  # groups differ in size, so resamples do
         if metric == "mae":
-            scores.append((counts @ errors.T / len(y_true)).mean(axis=1))
+            scores.append((counts @ errors.T / size[:, None]).mean(axis=1))
             continue
         squares = counts @ (errors**2).T
         if metric == "rmse":
-            scores.append(np.sqrt(squares / len(y_true)).mean(axis=1))
+            scores.append(np.sqrt(squares / size[:, None]).mean(axis=1))
             continue
-        total = counts @ centred**2 - (counts @ centred) ** 2 / len(y_true)
+        total = counts @ centred**2 - (counts @ centred) ** 2 / size
         total[total <= 1e-12 * np.sum(centred**2)] = np.nan
         scores.append(1 - squares.mean(axis=1) / total)
     return np.concatenate(scores)
 
 
-def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _group_numbers(groups: NDArray[np.str_] | None, n: int) -> NDArray[np.intp]:
+    """Give each material the number of its group, 0 to g - 1."""
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+
+
+def _draws(group_of: NDArray[np.intp], resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield blocks (b, n) of how often each material is drawn, `resamples` rows in all."""
     rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK // n)
+    g = int(group_of.max()) + 1
+    block = max(1, _BLOCK // len(group_of))
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        yield rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(np.float64)
+        yield rng.multinomial(g, np.full(g, 1 / g), size=rows)[:, group_of].astype(np.float64)
+
+
+def _too_few(groups: NDArray[np.str_] | None, n: int) -> bool:
+    return (n if groups is None else len(set(groups.tolist()))) < LEAST
 
 
 def bootstrap_interval(
@@ -117,16 +136,18 @@ def bootstrap_interval(
     *,
     metric: Metric,
     resamples: int,
+    groups: NDArray[np.str_] | None = None,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
     """95 % percentile interval of the mean over runs of a metric (arguments: `resampled_scores`).
 
-    NaN for fewer than three materials, of which no resampling tells anything.
+    NaN for fewer than `LEAST` materials or groups.
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    if len(y_true) < 3:
+    if _too_few(groups, len(y_true)):
         return Interval(float("nan"), float("nan"))
-    return _percentiles(resampled_scores(y_true, y_pred, metric=metric, resamples=resamples, seed=seed))
+    scores = resampled_scores(y_true, y_pred, metric=metric, resamples=resamples, groups=groups, seed=seed)
+    return _percentiles(scores)
 
 
 def bootstrap_difference(
@@ -136,6 +157,7 @@ def bootstrap_difference(
     *,
     metric: Metric,
     resamples: int,
+    groups: NDArray[np.str_] | None = None,
     seed: int = BOOTSTRAP_SEED,
 ) -> Interval:
     """95 % percentile interval of how much the score of `y_pred` exceeds that of `y_other`, paired by material.
@@ -144,11 +166,15 @@ def bootstrap_difference(
     ----------
     y_pred, y_other : (runs, n) float64 array
         Predictions of two models for the same materials; the numbers of runs may differ.
+
+    The other arguments are those of `resampled_scores`; NaN for fewer than `LEAST` materials or groups.
     """
-    if len(y_true) < 3:
+    if _too_few(groups, len(y_true)):
         return Interval(float("nan"), float("nan"))
-    ours = resampled_scores(y_true, y_pred, metric=metric, resamples=resamples, seed=seed)
-    others = resampled_scores(y_true, y_other, metric=metric, resamples=resamples, seed=seed)
+    ours, others = (
+        resampled_scores(y_true, one, metric=metric, resamples=resamples, groups=groups, seed=seed)
+        for one in (y_pred, y_other)
+    )
     return _percentiles(ours - others)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from rhoflow.config import Study
+from rhoflow.dataset.names import PARTS, TEXT_LEVELS
 from rhoflow.materials.digests import atomic
 from rhoflow.report import labels
 from rhoflow.report.provenance import Code, code_version, lineage
 from rhoflow.report.render import Row, Table, to_latex, to_markdown, to_terminal
 from rhoflow.report.results import epochs_used, results_frame, texts_cut, weights_used, why_stopped
 from rhoflow.report.runs import Series, read_series
-from rhoflow.training.data import PARTS
 
 _Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
 
@@ -63,7 +63,7 @@ def _score_cells(parts: dict[str, dict[str, Any]], decimals: int) -> list[str]:
 
 
 def _level_cell(level: str) -> str:
-    return level if level in labels.TEXT_LEVELS else labels.DASH
+    return level if level in TEXT_LEVELS else labels.DASH
 
 
 def _sizes(parts: dict[str, dict[str, Any]]) -> str:
@@ -89,8 +89,9 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             f"{n} crystals in training / validation / test of a run.",
             f"Mean ± sample standard deviation over {_count(expected, 'run')} ({_count(study.splits.folds, 'fold')} ×"
             f" {_count(len(study.seeds), 'seed')}), all tested on the same crystals.",
-            f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of the test crystals,"
-            " percentile method, predictions of the runs fixed; it does not include retraining.",
+            f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of"
+            f" {_resampled(ours, study)}, percentile method, predictions of the runs fixed; it does not include"
+            " retraining.",
             "Fusion networks see image and text.",
             "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
             "Bold: the highest mean test R²; this is no claim of a significant difference.",
@@ -98,6 +99,15 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             f"Lineage {lineage_id}.",
         ]
     )
+
+
+def _resampled(ours: _Numbers, study: Study) -> str:
+    """Say what is drawn for an interval, with its number where that is not n."""
+    what = labels.RESAMPLED[study.splits.strategy]
+    if study.splits.strategy == "random" or not ours:
+        return f"the {what}"
+    least, most = (pick(parts["test"]["n_groups"] for parts in ours.values()) for pick in (min, max))
+    return f"the {labels.span(least, most)} {what}, the crystals of one drawn together"
 
 
 def _count(n: int, what: str) -> str:
@@ -141,8 +151,9 @@ def terminal_table(table: Table, *, study: Study) -> Table:
     )
     runs = study.splits.folds * len(study.seeds)
     size, _, _ = table.caption.partition(".")
+    drawn = "" if study.splits.strategy == "random" else f" ({labels.RESAMPLED[study.splits.strategy]} resampled)"
     caption = (
-        f"{size}. Mean ± SD over {_count(runs, 'run')}, 95 % bootstrap interval of the mean test R²."
+        f"{size}. Mean ± SD over {_count(runs, 'run')}, 95 % bootstrap interval of the mean test R²{drawn}."
         " * highest test R²: no claim of significance."
     )
     return Table(table.key, table.title, shown, groups, caption, table.text_columns)

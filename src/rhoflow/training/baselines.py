@@ -3,33 +3,20 @@
 They see the same views, folds and seeds as the networks, learn the same standardised target (mean 0, standard
 deviation 1 on the training part), and are evaluated and written by the same code, in physical units. No target is
 log-transformed: bulk moduli span decades, and networks and baselines face that alike.
-
-This module is light, because the Snakefile asks it for the names; scikit-learn and matminer wait in
-`rhoflow.training.estimators`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rhoflow.dataset.load import View, load_view
 from rhoflow.progress import track
 from rhoflow.properties import PROPERTIES
-
-if TYPE_CHECKING:
-    from rhoflow.dataset.load import View
-    from rhoflow.training.estimators import Baseline
-
-# What each baseline sees: the view of that level, or ("text") of every text level in turn.
-BASELINE_LEVELS = {
-    "mean": "none",
-    "magpie-forest": "none",
-    "quantiles-ridge": "density",
-    "quantiles-boosting": "density",
-    "pixels-ridge": "none",
-    "tfidf-ridge": "text",
-}
+from rhoflow.training.estimators import BASELINES, Baseline
+from rhoflow.training.evaluate import RunKey, Stopwatch, write_provenance, write_run
+from rhoflow.training.names import baseline_kinds
+from rhoflow.training.scaler import Scaler
 
 
 def run_baselines(root: Path, target: str, *, levels: Sequence[str], folds: int, seeds: Sequence[int]) -> None:
@@ -56,24 +43,18 @@ def run_baselines(root: Path, target: str, *, levels: Sequence[str], folds: int,
     StudyError
         If a view is missing or out of date, or the target is constant in a training part.
     """
-    from rhoflow.dataset.load import load_view
-    from rhoflow.training.estimators import BASELINES
-
-    work = [(fold, level) for fold in range(folds) for level in ("none", "density", *levels)]
+    kinds = baseline_kinds(levels)
+    work = [(fold, level) for fold in range(folds) for level in dict.fromkeys(level for _, level in kinds)]
     for fold, level in track(work, total=len(work), what=f"baselines {target}"):
         view = load_view(root, target, level, fold)
-        for name, seen in BASELINE_LEVELS.items():
-            if seen == (level if level in ("none", "density") else "text"):
-                _run_baseline(root, BASELINES[name], view, target=target, level=level, fold=fold, seeds=seeds)
+        for name in (name for name, seen in kinds if seen == level):
+            _run_baseline(root, BASELINES[name], view, target=target, level=level, fold=fold, seeds=seeds)
 
 
 def _run_baseline(
     root: Path, baseline: Baseline, view: View, *, target: str, level: str, fold: int, seeds: Sequence[int]
 ) -> None:
     """Fit one baseline on one view, once a seed, and write the runs."""
-    from rhoflow.training.data import Scaler
-    from rhoflow.training.evaluate import RunKey, Stopwatch, write_provenance, write_run
-
     train = view.part == "train"
     inputs = baseline.inputs(view)
     scaler = Scaler.fit(view.y[train])

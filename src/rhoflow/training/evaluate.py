@@ -22,13 +22,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rhoflow.dataset.names import PARTS
 from rhoflow.materials.digests import atomic, write_json
 from rhoflow.materials.ids import hash_integer
-from rhoflow.training.data import PARTS, Scaler
+from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE
+from rhoflow.training.scaler import Scaler
 
-METRICS = "metrics.json"
-PREDICTIONS = "predictions.parquet"
-PROVENANCE = "run.prov.json"
 PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors")
 
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rhoflow.config import Stage, Training
+from rhoflow.dataset.load import View
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.models.backbones import Backbone
 from rhoflow.models.inputs import ArrayInputs, Inputs
 from rhoflow.models.networks import Network
-from rhoflow.training.data import Scaler, TrainingData
 from rhoflow.training.resume import ResumeFile, StageState
+from rhoflow.training.scaler import Scaler
 from rhoflow.training.stage import FROZEN, OnFeatures, run_model, run_stage
 
 READOUT = "readout"
@@ -59,7 +60,7 @@ class FeatureCache:
         self._digest = ""
         self._features = torch.empty(0)
 
-    def get(self, backbone: Backbone, inputs: Inputs, data: TrainingData) -> Tensor:
+    def get(self, backbone: Backbone, inputs: Inputs, data: View) -> Tensor:
         """Features (n, n_features) of all materials of `data`, from which `inputs` were made."""
         state = [value.cpu().numpy() for value in backbone.state_dict().values()]
         digest = digest_json([digest_arrays(*state), data.input_digest()])
@@ -71,7 +72,7 @@ class FeatureCache:
 
 def fit(
     network: Network,
-    data: TrainingData,
+    data: View,
     *,
     training: Training,
     scaler: Scaler,
@@ -137,7 +138,7 @@ def _summary(name: str, state: StageState) -> dict[str, Any]:
     return {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch, "stopped": state.stopped}
 
 
-def _check(data: TrainingData, training: Training, frozen: bool) -> None:
+def _check(data: View, training: Training, frozen: bool) -> None:
     if training.readout.epochs == 0 and frozen:
         raise StudyError("training.readout.epochs = 0 and the backbone is frozen: nothing to train; set it above 0")
     for part, least in {"train": 2, "val": 1}.items():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.dataset.load import load_view
+from rhoflow.dataset.load import View, load_view
+from rhoflow.dataset.names import NO_TEXT
 from rhoflow.models.networks import NETWORKS
 from rhoflow.properties import PROPERTIES
-from rhoflow.training.data import TrainingData
-from rhoflow.training.pack import NO_LEVEL, Pack, train_pack
+from rhoflow.training.pack import Pack, train_pack
 
 
 def train_job(
@@ -22,18 +23,21 @@ def train_job(
     target: str,
     level: str,
     runs: Sequence[tuple[int, int]],
+    frozen: bool,
 ) -> None:
     """Train the runs of one pack on the views of their folds.
 
     Parameters
     ----------
     study : Study
-        Its sections image, language, readout and training are used.
+        Its sections image, language, readout and training are used, the latter without `pack` and `frozen_levels`.
     root, scratch : Path
         Result folder of the study, and where unfinished runs are kept.
     level : str
         ``none`` for a model that reads no text.
     runs : sequence of (fold, seed)
+    frozen : bool
+        Stop after the readout, as with ``training.finetune.epochs = 0``.
 
     Raises
     ------
@@ -42,12 +46,11 @@ def train_job(
     """
     entry = NETWORKS[model]
 
-    def load(fold: int) -> TrainingData:
+    def load(fold: int) -> View:
         view = load_view(root, target, level, fold)
-        images = view.images
-        if "images" in entry.inputs and level != NO_LEVEL:
-            images = load_view(root, target, NO_LEVEL, fold).images
-        return TrainingData(view.ids, view.part, view.y, images, view.texts)
+        if "images" in entry.inputs and level != NO_TEXT:
+            return replace(view, images=load_view(root, target, NO_TEXT, fold).images)
+        return view
 
     pack = Pack(
         root=root,
@@ -58,5 +61,6 @@ def train_job(
         unit=PROPERTIES[target].unit,
         options=entry.take_options(study),
         training=study.training,
+        frozen=frozen or study.training.finetune.epochs == 0,
     )
     train_pack(pack, runs, load)

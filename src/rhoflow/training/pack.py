@@ -21,19 +21,20 @@ from typing import Any
 import pandas as pd
 
 from rhoflow.config import Section, Stage, Training
+from rhoflow.dataset.load import View
+from rhoflow.dataset.names import NO_TEXT
 from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, write_json
+from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network, save_state
 from rhoflow.models.registry import Entry
-from rhoflow.models.weights import WEIGHTS
 from rhoflow.progress import LOG_EVERY_S, track
-from rhoflow.training.data import Scaler, TrainingData
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
-from rhoflow.training.evaluate import METRICS, PACKAGES, RunKey, Stopwatch, write_provenance, write_run
+from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, write_provenance, write_run
 from rhoflow.training.fit import FeatureCache, Fit, fit
+from rhoflow.training.names import HISTORY, METRICS
 from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
+from rhoflow.training.scaler import Scaler
 
-NO_LEVEL = "none"
-HISTORY = "history.csv"
 HISTORY_COLUMNS = ("stage", "epoch", "lr", "train_loss", "val_loss", "val_rmse")
 _KEY = "key.json"
 _ROOM = Path(__file__).parent
@@ -54,7 +55,9 @@ class Pack:
     options : Section
         What the network depends on: ``NETWORKS[model].take_options(study)``.
     training : Training
-        The section of that name.
+        The section of that name; of it `pack` and `frozen_levels` have no part here.
+    frozen : bool
+        Leave the backbone frozen.
     save_every_s : float
         Least time between two saves of an unfinished run [s].
     """
@@ -67,17 +70,13 @@ class Pack:
     unit: str
     options: Section
     training: Training
+    frozen: bool = False
     save_every_s: float = SAVE_EVERY_S
 
     @property
     def entry(self) -> Entry[Any]:
         """The registered network."""
         return NETWORKS[self.model]
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the backbone stays frozen."""
-        return self.training.finetune.epochs == 0 or self.level in self.training.frozen_levels
 
     def key(self, fold: int, seed: int) -> RunKey:
         """Key of one run."""
@@ -94,10 +93,10 @@ class Pack:
 
 def run_level(model: str, level: str) -> str:
     """Level in the path of a network's run: `none` for a network that reads no text."""
-    return level if "texts" in NETWORKS[model].inputs else NO_LEVEL
+    return level if "texts" in NETWORKS[model].inputs else NO_TEXT
 
 
-def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], TrainingData]) -> None:
+def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], View]) -> None:
     """Train the runs of a pack that are not finished yet, then publish all of them.
 
     Parameters
@@ -118,7 +117,7 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
         shutil.rmtree(pack.scratch / key.name, ignore_errors=True)
 
 
-def run_digest(pack: Pack, key: RunKey, data: TrainingData) -> str:
+def run_digest(pack: Pack, key: RunKey, data: View) -> str:
     """sha256 of everything a run's result depends on: data, settings, parents, code and engine versions."""
     training = pack.training.model_dump(mode="json", exclude={"pack", "frozen_levels"})
     code = [digest_file(path) for room in (_ROOM, _ROOM.parent / "models") for path in sorted(room.glob("*.py"))]
@@ -133,7 +132,7 @@ def _parent_digest(folder: Path) -> str | None:
     return digest_file(weights) if weights.exists() else None  # building the network explains what is missing
 
 
-def _finish(pack: Pack, key: RunKey, data: TrainingData, cache: FeatureCache) -> None:
+def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     """Leave the run's results in scratch, unless they are there already."""
     folder = pack.scratch / key.name
     done = folder / "done"
@@ -170,9 +169,7 @@ def _finish(pack: Pack, key: RunKey, data: TrainingData, cache: FeatureCache) ->
     resume.path.unlink(missing_ok=True)
 
 
-def _write(
-    folder: Path, unit: str, key: RunKey, data: TrainingData, scaler: Scaler, network: Network, fitted: Fit
-) -> None:
+def _write(folder: Path, unit: str, key: RunKey, data: View, scaler: Scaler, network: Network, fitted: Fit) -> None:
     training = {"weights": network.weights, "stages": fitted.stages, "texts_cut": fitted.n_cut}
     pd.DataFrame(fitted.history, columns=list(HISTORY_COLUMNS)).to_csv(folder / HISTORY, index=False)
     save_state(network, folder)

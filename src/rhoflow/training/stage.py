@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from rhoflow.config import Stage
+from rhoflow.dataset.load import View
 from rhoflow.errors import StudyError
 from rhoflow.models.inputs import Batch, Inputs
 from rhoflow.training import engine
 from rhoflow.training.batches import EvenBatches, Item, in_order, loader
-from rhoflow.training.data import TrainingData
 from rhoflow.training.resume import StageState
 
 # isort: split
@@ -149,7 +149,7 @@ def run_stage(
     name: str,
     model: nn.Module,
     inputs: Inputs,
-    data: TrainingData,
+    data: View,
     z: Tensor,
     *,
     stage: Stage,

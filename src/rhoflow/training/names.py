@@ -1,0 +1,41 @@
+"""Which models there are, at which levels each runs, and the files of a run; light, because the Snakefile asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.models.names import WEIGHTS
+
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.parquet"
+PROVENANCE = "run.prov.json"
+HISTORY = "history.csv"
+RUN_FILES = (METRICS, PREDICTIONS, PROVENANCE)
+NETWORK_FILES = (*RUN_FILES, WEIGHTS, HISTORY)
+
+EVERY_TEXT = "text"  # of every text level in turn
+# What each model sees: the view of that level.
+NETWORK_LEVELS = {"image": NO_TEXT, "text": EVERY_TEXT, "fusion": EVERY_TEXT}
+BASELINE_LEVELS = {
+    "mean": NO_TEXT,
+    "magpie-forest": NO_TEXT,
+    "quantiles-ridge": DENSITY,
+    "quantiles-boosting": DENSITY,
+    "pixels-ridge": NO_TEXT,
+    "tfidf-ridge": EVERY_TEXT,
+}
+
+
+def network_kinds(models: Sequence[str], text_levels: Sequence[str]) -> list[tuple[str, str]]:
+    """(network, level) of all series of some networks."""
+    return _kinds({name: NETWORK_LEVELS[name] for name in models}, text_levels)
+
+
+def baseline_kinds(text_levels: Sequence[str]) -> list[tuple[str, str]]:
+    """(baseline, level) of all series of all baselines."""
+    return _kinds(BASELINE_LEVELS, text_levels)
+
+
+def _kinds(seen: Mapping[str, str], text_levels: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, level) for name, sees in seen.items() for level in (text_levels if sees == EVERY_TEXT else [sees])]
