@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ import pyarrow as pa
 import pytest
 
 from rhoflow.config import DirectorySource, ManifestSource, MaterialsProjectSource, Study
+from rhoflow.density.ingest import ingest_shard
 from rhoflow.errors import StudyError
+from rhoflow.materials.digests import read_json
 from rhoflow.materials.shards import ShardReport
 from rhoflow.properties import PROPERTIES, parse_column
+from rhoflow.sources.catalog import write_catalog
 from rhoflow.sources.manifest import FILES, manifest_fingerprint, read_manifest
+from rhoflow.sources.plan import plan_paths, write_plan
 from rhoflow.sources.publish import property_column, write_manifest
 from rhoflow.sources.rows import FIXED, Rows
 from rhoflow.sources.stable import parquet_bytes
@@ -302,6 +307,49 @@ def test_file_gone_since_the_study_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_unfinished_study_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="run snakemake for the study 'nothing' first"):
         write_manifest(tmp_path / "nothing", tmp_path / "list.csv")
+
+
+def ingest(source: Any, root: Path) -> dict[str, str]:
+    """Content digests of a study's densities, as the real stages make them."""
+    catalog = root / "catalog/materials.parquet"
+    write_catalog(source, catalog, root / "catalog/rejected.json", n_shards=2, cache=root / "keys.json")
+    write_plan(catalog, root / "plan", 2)
+    for plan in plan_paths(root / "plan"):
+        options = {"field": "total", "raw": "native", "shape": (16, 16, 16), "scratch": root / "scratch"}
+        ingest_shard(plan, root / f"raw/{plan.stem}.h5", **options, connections=1, keep=None)
+    digests = [read_json(root / f"raw/{plan.stem}.h5.digest.json") for plan in plan_paths(root / "plan")]
+    return digests[0] | digests[1]
+
+
+def test_study_of_a_list_has_the_content_of_the_study_that_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("Al_fcc", "C_diamond", "Ni_fcc", "Pd_fcc")
+    for name in names:
+        shutil.copytree(demo / name, Path("crystals") / name)
+    table = pd.read_csv(demo / "properties.csv")
+    table[table.material_id.isin(names)].to_csv("crystals/properties.csv", index=False)
+    source = DirectorySource(path=Path("crystals"))
+    first = ingest(source, Path("results/one"))
+    assert sorted(first) == sorted(names)
+    root = Path("results/one")
+    (root / "dataset").mkdir()
+    (root / "dataset/kept.csv").write_text("\n".join(["material_id", *names, ""]))
+    (root / "provenance").mkdir()
+    (root / "provenance/provenance.json").write_text(
+        json.dumps({"config": Study(study="one", source=source).model_dump(mode="json")})
+    )
+    write_manifest(root, Path("list.csv"))
+    Path("crystals").rename("published")
+    second = ingest(ManifestSource(file=Path("list.csv"), folder=Path("published")), Path("results/two"))
+    assert second == first
+    values = [
+        pd.read_parquet(f"results/{study}/catalog/materials.parquet").set_index("material_id")
+        for study in ("one", "two")
+    ]
+    numbers = [frame.select_dtypes("float64") for frame in values]
+    pd.testing.assert_frame_equal(numbers[0].dropna(axis=1, how="all"), numbers[1], check_exact=True)
 
 
 @pytest.mark.parametrize("key", PROPERTIES)

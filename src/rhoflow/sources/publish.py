@@ -145,7 +145,7 @@ def _folder(source: Source) -> Path:
 
 def _properties(entry: Row, facts: Row) -> dict[str, float]:
     """Values in house units: the catalogue's, else those of the run's own files."""
-    run = facts.get("run", {}).get("properties", {})
+    run = (facts.get("run") or {}).get("properties", {})  # null without run files
     values = {key: entry[key] if _is_value(entry.get(key)) else run.get(key) for key in PROPERTIES}
     return {key: value for key, value in values.items() if _is_value(value)}
 
