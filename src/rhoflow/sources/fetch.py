@@ -91,19 +91,25 @@ class _Downloads:
         """See `local_files`."""
         todo = deque(sources)
         window: deque[tuple[Entry, dict[str, Future[_File]]]] = deque()
-        n_ahead = 0
         while todo or window:
-            while todo and (not window or n_ahead + len(todo[0][1]) <= self._limit):
-                entry, locations = todo.popleft()
-                window.append((entry, self._submit(entry, locations)))
-                n_ahead += len(locations)
+            self._fill(window, todo)
             entry, futures = window.popleft()
-            n_ahead -= len(futures)
+            self._fill(window, todo)
             try:
                 yield entry, _gather(entry, futures)
             finally:
                 for future in futures.values():
                     self._fetcher.forget(future)
+
+    def _fill(
+        self, window: deque[tuple[Entry, dict[str, Future[_File]]]], todo: deque[tuple[Entry, dict[str, str]]]
+    ) -> None:
+        """Ask for the files of more entries while there is room on disk for them."""
+        n_ahead = sum(len(futures) for _, futures in window)
+        while todo and (not window or n_ahead + len(todo[0][1]) <= self._limit):
+            entry, locations = todo.popleft()
+            window.append((entry, self._submit(entry, locations)))
+            n_ahead += len(locations)
 
     def _submit(self, entry: Entry, locations: dict[str, str]) -> dict[str, Future[_File]]:
         return {role: self._pool.submit(self._fetcher.get, entry, role, locations[role]) for role in locations}
