@@ -39,6 +39,11 @@ rule all:
         rules.provenance.output,
         expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS),
         expand(
+            f"{ROOT}/dos/{{shard}}.h5{{suffix}}",
+            shard=SHARDS if STUDY.dos else [],
+            suffix=SIDECARS,
+        ),
+        expand(
             f"{ROOT}/slices/{{shard}}.png.zip",
             shard=SHARDS if STUDY.slices.png else [],
         ),

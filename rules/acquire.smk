@@ -1,7 +1,37 @@
-# Which materials, in which shards; their densities on the native grid.
+# Which materials, in which shards; their densities on the native grid; their densities of states.
+
+
+if ASKED:
+
+    # The only step that asks the Materials Project's database. Neither new code nor another day changes the answer
+    # that a study has: delete the file to ask again.
+    rule query:
+        output:
+            SNAPSHOT,
+        log:
+            f"{LOGS}/query.log",
+        benchmark:
+            f"{LOGS}/benchmark/query.tsv"
+        conda:
+            "../envs/rhoflow.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=720,
+            download=CONNECTIONS,
+        params:
+            scratch=SCRATCH,
+            options=options("source", "field", "dos"),
+        message:
+            "Ask the Materials Project which materials there are"
+        shell:
+            "python $RHOFLOW_SCRIPTS/query.py --options {params.options:q} --connections {resources.download}"
+            " --cache {params.scratch}/query --snapshot {output} > {log} 2>&1"
 
 
 rule catalog:
+    input:
+        SNAPSHOT if ASKED else [],
     output:
         table=f"{ROOT}/catalog/materials.parquet",
         rejected=f"{ROOT}/catalog/rejected.json",
@@ -13,28 +43,34 @@ rule catalog:
         "../envs/rhoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=60,
     params:
         scratch=SCRATCH,
-        options=options("source"),
+        snapshot=f"--snapshot {SNAPSHOT}" if ASKED else "",
+        options=options("source", "field", "dos"),
         shards=STUDY.shards,
         # Names, sizes and dates of the source's files: a change makes the catalogue look again.
         fingerprint=FINGERPRINT,
         code=code_of("catalog"),
     message:
-        "Catalogue the materials of {STUDY.source.path}"
+        "Catalogue the materials"
     shell:
-        "python $RHOFLOW_SCRIPTS/catalog.py --options {params.options:q} --shards {params.shards}"
+        "python $RHOFLOW_SCRIPTS/catalog.py --options {params.options:q} --shards {params.shards} {params.snapshot}"
         " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
 
 
 # A checkpoint: what follows compares the manifests' content, so only shards that changed rerun.
+# What it says of disk and downloads goes to the terminal too, and it stops where the disk lacks room.
 checkpoint plan:
     input:
         rules.catalog.output.table,
     output:
-        expand(f"{ROOT}/plan/{{shard}}.json", shard=SHARDS),
+        manifests=expand(f"{ROOT}/plan/{{shard}}.json", shard=SHARDS),
+        texts=expand(
+            f"{ROOT}/plan/{{shard}}.texts.json.gz",
+            shard=SHARDS if GIVEN_TEXTS else [],
+        ),
     log:
         f"{LOGS}/plan.log",
     benchmark:
@@ -43,16 +79,19 @@ checkpoint plan:
         "../envs/rhoflow.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=10,
     params:
         root=root,
         shards=STUDY.shards,
+        snapshot=f"--snapshot {SNAPSHOT}" if GIVEN_TEXTS else "",
+        options=options("source", "shards", "raw", "field", "grid", "slices", "dos"),
         code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"
     shell:
-        "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}"
+        " {params.snapshot} --root {params.root} --options {params.options:q} 2>&1 | tee {log}"
 
 
 rule ingest:
@@ -69,10 +108,39 @@ rule ingest:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=120,
+        runtime=240,
+        download=CONNECTIONS,
     params:
+        scratch=SCRATCH,
+        options=ingest_options,
+        keep=KEEP,
         code=code_of("ingest"),
     message:
         "Read the densities of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/ingest.py --plan {input.plan} --store {output.store} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/ingest.py --plan {input.plan} --store {output.store} --scratch {params.scratch}/ingest"
+        " --connections {resources.download} {params.keep} --options {params.options:q} > {log} 2>&1"
+
+
+rule dos:
+    input:
+        plan=manifest,
+    output:
+        **shard_files(f"{ROOT}/dos/{{shard}}.h5"),
+    log:
+        f"{LOGS}/dos/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/dos.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        download=CONNECTIONS,
+    params:
+        code=code_of("dos"),
+    message:
+        "Gather the densities of states of shard {wildcards.shard}"
+    shell:
+        "python $RHOFLOW_SCRIPTS/dos.py --plan {input.plan} --store {output.store} > {log} 2>&1"

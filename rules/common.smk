@@ -21,7 +21,7 @@ from rhoflow.training.names import (
 
 try:
     STUDY = load_study(config)
-    FINGERPRINT = source_fingerprint(STUDY.source)
+    FINGERPRINT = source_fingerprint(STUDY.source, field=STUDY.field, dos=STUDY.dos)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -31,6 +31,13 @@ SCRATCH = f"scratch/{STUDY.study}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # In the environment, because a path in a command or a parameter would rerun everything where the project is moved.
 os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
+# The Materials Project's answer, and whether its own descriptions are taken from it.
+ASKED = STUDY.source.kind == "materials_project"
+SNAPSHOT = f"{ROOT}/catalog/materials_project.jsonl.gz"
+GIVEN_TEXTS = ASKED and STUDY.source.descriptions == "materials_project"
+# Downloads at a time of one job; the resource `download` in the profile limits the sum over all jobs.
+CONNECTIONS = getattr(STUDY.source, "connections", 0)
+KEEP = "--keep downloads" if getattr(STUDY.source, "keep_downloads", False) else ""
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
@@ -61,8 +68,12 @@ def code_of(name):
 
 def options(*sections):
     """Sorted JSON of the sections that a step uses; it reruns when they change, and only then."""
-    # Which runs share a process changes no result; which levels stay frozen, only theirs (`frozen`).
-    apart = {"training": {"pack", "frozen_levels"}}
+    # How many downloads run at a time and which runs share a process change no result; which levels stay frozen, only
+    # theirs (`frozen`).
+    apart = {
+        "source": {"connections", "keep_downloads"},
+        "training": {"pack", "frozen_levels"},
+    }
     plain = STUDY.model_dump(mode="json", include=set(sections), exclude=apart)
     return json.dumps(plain, sort_keys=True)
 
@@ -98,6 +109,22 @@ def manifest(wildcards):
     """The shard's manifest, known once `plan` has run: Snakemake then compares its content, not its date."""
     checkpoints.plan.get()
     return f"{ROOT}/plan/{wildcards.shard}.json"
+
+
+def ingest_options(wildcards):
+    """Parameter function: what the archive depends on; a field that is there anyway, or made later, is not part of it."""
+    settings = json.loads(options("field", "raw", "grid"))
+    if STUDY.field not in ("all_electron", "deformation"):
+        settings["field"] = "total"
+    if STUDY.raw != "none":
+        del settings["grid"]
+    return json.dumps(settings, sort_keys=True)
+
+
+def given_texts(wildcards):
+    """The Materials Project's descriptions of a shard, known once `plan` has run."""
+    checkpoints.plan.get()
+    return f"{ROOT}/plan/{wildcards.shard}.texts.json.gz" if GIVEN_TEXTS else []
 
 
 def views(levels):

@@ -20,7 +20,7 @@ rule grids:
         mem_mb=4000,
         runtime=120,
     params:
-        options=options("field", "grid"),
+        options=options("field", "deformation", "grid"),
         code=code_of("grids"),
     message:
         "Regrid shard {wildcards.shard}"
@@ -47,7 +47,7 @@ rule slices:
         mem_mb=4000,
         runtime=120,
     params:
-        options=options("field", "grid", "slices"),
+        options=options("field", "deformation", "grid", "slices"),
         code=code_of("slices"),
     message:
         "Cut the density images of shard {wildcards.shard}"
@@ -60,6 +60,7 @@ rule describe:
     input:
         archive=rules.ingest.output.store,
         plan=manifest,
+        given=given_texts,
     output:
         **shard_files(f"{ROOT}/text/{{shard}}.jsonl"),
     log:
@@ -73,12 +74,13 @@ rule describe:
         mem_mb=4000,
         runtime=240,
     params:
+        given="--given" if GIVEN_TEXTS else "",
         options=options("text"),
         code=code_of("describe"),
     message:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/describe.py --archive {input.archive} --store {output.store}"
+        "python $RHOFLOW_SCRIPTS/describe.py --archive {input.archive} --store {output.store} {params.given} {input.given}"
         " --options {params.options:q} > {log} 2>&1"
 
 

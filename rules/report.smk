@@ -11,9 +11,7 @@ DATASET = [
 
 rule tables:
     input:
-        kind_files(
-            NETWORKS + BASELINES, ["metrics.json", "predictions.parquet"]
-        ),
+        kind_files(NETWORKS + BASELINES, ["metrics.json", "predictions.parquet"]),
         DATASET,
     output:
         expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
