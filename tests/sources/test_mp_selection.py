@@ -294,15 +294,18 @@ def test_task_id_that_is_no_name_is_refused(bad: str) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 149, 26**3, 26**4 - 1, 2680643, 3347529, 3347530, 4000000])
-def test_first_spelling_is_the_clients_key(number: int) -> None:
-    # MPRester.get_charge_density_from_task_id, mp-api 0.46.5
+def test_spellings_hold_what_the_client_asks_for(number: int) -> None:
     from emmet.core.mpid import AlphaID
     from mp_api.client.core.utils import validate_ids
 
-    key = AlphaID(validate_ids([f"mp-{number}"])[0].split("-")[-1], prefix="mp").string
-    assert tasks.spellings(f"mp-{number}")[0] == key
-    for spelling in tasks.spellings(f"mp-{number}"):
-        assert tasks.task_number(spelling) == number
+    def key(task_id: str) -> str:  # MPRester.get_charge_density_from_task_id, mp-api 0.46.5
+        return str(AlphaID(validate_ids([task_id])[0].split("-")[-1], prefix="mp").string)
+
+    found = tasks.spellings(f"mp-{number}")
+    assert found[0] == key(str(AlphaID(number, padlen=8)))  # as the database writes it
+    assert key(f"mp-{number}") in found
+    assert {tasks.task_number(spelling) for spelling in found} == {number}
+    assert {tasks.spellings(spelling) for spelling in found} == {found}
 
 
 def test_newest_task_comes_first_whatever_the_time_zone() -> None:

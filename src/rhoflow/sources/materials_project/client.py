@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from rhoflow.errors import StudyError
 from rhoflow.sources.retries import TRIES, TryAgainError, retry_after, retrying
 
 if TYPE_CHECKING:
     from mp_api.client import MPRester
+    from requests import Response
 
 HEARTBEAT_TIMEOUT_S = 20
 _STATUS = re.compile(r"error status code (\d{3})")
@@ -48,18 +51,19 @@ class Client:
         self._wait_s = wait_s
         self._key = _read_key()
         self._endpoint = os.environ.get("MP_API_ENDPOINT") or None
+        self._seen = threading.local()
         self.rester: MPRester = self._insist("heartbeat", self._open)
         self.database_version = str(self.rester.db_version) or "unknown"
 
     def ask(self, what: str, request: Callable[[], Any]) -> list[Any]:
-        """Documents that a request gives; asked again while the server or the network fails.
+        """Return the documents that a request gives; it is sent again while the server or the network fails.
 
         Parameters
         ----------
         what : str
             What is asked for, for messages.
         request : callable
-            Call of a method of `rester`.
+            Call of a method of `rester`; it may raise `TryAgainError` on an answer that it does not believe.
 
         Raises
         ------
@@ -68,6 +72,11 @@ class Client:
         """
         documents: list[Any] = self._insist(what, lambda: _documents(request()))
         return documents
+
+    @property
+    def total(self) -> int | None:
+        """How many documents fit this thread's last request, on all its pages; None if the server did not say."""
+        return getattr(self._seen, "total", None)
 
     def scrub(self, text: str) -> str:
         """Take the key, and passwords of URLs, out of a text."""
@@ -139,7 +148,26 @@ class Client:
         if answer.status_code == 429 or answer.status_code >= 500:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             raise TryAgainError(f"its heartbeat answers {answer.status_code}", retry_after(headers))
-        return MPRester(endpoint=self._endpoint, use_document_model=False, mute_progress_bars=True)
+        rester = MPRester(endpoint=self._endpoint, use_document_model=False, mute_progress_bars=True)
+        rester.session.hooks["response"].append(self._look_at)
+        return rester
+
+    def _look_at(self, response: Response, **_: Any) -> None:
+        """Refuse a page with fewer documents than the server says it has; the client would take it for the last."""
+        self._seen.total = None
+        if response.status_code != 200:
+            return
+        answer = response.json()
+        total = answer.get("meta", {}).get("total_doc")
+        if not isinstance(total, int):
+            return
+        self._seen.total = total
+        query = dict(parse_qsl(urlsplit(str(response.url)).query))
+        limit = int(query.get("_per_page") or query.get("_limit") or total)
+        skip = (int(query["_page"]) - 1) * limit if "_page" in query else int(query.get("_skip", 0))
+        came, due = len(answer["data"]), max(0, min(limit, total - skip))
+        if came < due:
+            raise TryAgainError(f"a page with {came} of {due} documents")
 
 
 def quiet_client() -> warnings.catch_warnings:

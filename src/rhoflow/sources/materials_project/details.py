@@ -134,9 +134,12 @@ class Details:
             search = partial(self._tasks.search, task_ids=names, fields=["task_id", "last_updated"])
             documents = self._client.ask("tasks", search)
             updated.update(found for document in _dicts(documents) if (found := last_update(document)))
+        nothing = RejectedMaterialError(
+            Reason.BAD_DOCUMENT, "the Materials Project sent no document of its calculations; run the query again"
+        )
         return {
             material_id: tasks if isinstance(tasks, RejectedMaterialError) else newest_first(tasks, updated)
-            for material_id, tasks in ((material_id, statics.get(material_id, {})) for material_id in ids)
+            for material_id, tasks in ((material_id, statics.get(material_id, nothing)) for material_id in ids)
         }
 
     def _objects(self, tasks: Found[list[tuple[str, str]]]) -> Found[Objects]:

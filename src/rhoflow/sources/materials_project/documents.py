@@ -74,8 +74,8 @@ def material_id_of(document: dict[str, Any]) -> str:
 def shown_id(material_id: str) -> str:
     """Spell a material's id as the Materials Project shows it.
 
-    Up to number 3,347,529 with its number (``mp-149`` for ``mp-aaaaaaft``), beyond with eight letters (``mp-aaahilze``).
-    What is neither stays as it is.
+    Up to number 3,347,529 with its number (``mp-149`` for ``mp-aaaaaaft``), beyond with eight letters
+    (``mp-aaahilze``). What is neither stays as it is.
     """
     from emmet.core.mpid import AlphaID
     from emmet.core.types.typing import ID_PADLEN

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from rhoflow.progress import track
 from rhoflow.sources.bucket import Bucket
 from rhoflow.sources.materials_project.client import Client, quiet_client
 from rhoflow.sources.materials_project.details import Details
-from rhoflow.sources.materials_project.documents import SUMMARY_FIELDS, material_id_of, properties_of
+from rhoflow.sources.materials_project.documents import SUMMARY_FIELDS, material_id_of, properties_of, shown_id
 from rhoflow.sources.materials_project.pages import Pages, Row
 from rhoflow.sources.materials_project.selection import LATTICES, Search, misfit, read_ids, searches
 from rhoflow.sources.materials_project.snapshot import write_lines
-from rhoflow.sources.retries import WAIT_S
+from rhoflow.sources.retries import WAIT_S, TryAgainError
 
 PAGE = 1000  # the most that the server gives at once
 BATCH = 400
@@ -106,44 +106,51 @@ def _find(
     """Ask for all pages of the searches that are not there yet; return the pages' names."""
     names: list[str] = []
     for number, search in enumerate(track(asked, total=len(asked), what="query: searches")):
-        last: dict[str, Any] = {}
+        mine: list[str] = []
         for page in itertools.count(1):
             name = f"found/{number:04d}-{page:04d}"
-            facts = pages.facts(name) or _ask_page(client, pages, source, search, page, name, explicit)
-            if facts["documents"] and facts["sha256"] == last.get("sha256"):
-                raise StudyError(f"the Materials Project sends page {page - 1} of {search} again as page {page}")
-            names.append(name)
-            last = facts
-            if facts["documents"] < PAGE:
+            if pages.facts(name) is None:
+                documents = _ask_page(client, search, page, pages.places(mine).keys())
+                _keep_page(pages, name, documents, client.total, source, explicit=explicit)
+            facts = _facts(pages, name)
+            mine.append(name)
+            if page * PAGE >= facts["total"]:
                 break
+        names += mine
     return names
 
 
-def _ask_page(
-    client: Client,
-    pages: Pages,
-    source: MaterialsProjectSource,
-    search: Search,
-    page: int,
-    name: str,
-    explicit: bool,
-) -> dict[str, Any]:
-    """Ask for a page of summary documents and keep its rows."""
-    documents = client.ask(
-        f"page {page} of its materials",
-        lambda: client.rester.materials.summary.search(
+def _ask_page(client: Client, search: Search, page: int, known: Collection[str]) -> list[Any]:
+    """Ask for a page of summary documents; one that repeats materials of the pages before is asked for again."""
+
+    def request() -> Any:
+        documents = client.rester.materials.summary.search(
             **search, fields=list(SUMMARY_FIELDS), chunk_size=PAGE, _page=page, _sort_fields="material_id"
-        ),
-    )
+        )
+        ids = [shown_id(str(document.get("material_id"))) for document in documents]
+        repeated = len(ids) - len(set(ids) - set(known))
+        if repeated:
+            raise TryAgainError(f"a page with {repeated} materials of the pages before")
+        return documents
+
+    return client.ask(f"page {page} of its materials", request)
+
+
+def _keep_page(
+    pages: Pages,
+    name: str,
+    documents: list[Any],
+    total: int | None,
+    source: MaterialsProjectSource,
+    *,
+    explicit: bool,
+) -> None:
+    """Keep the rows of a page, and how many documents the search has on all its pages."""
     rows = [_row(document, source, f"document {n} of {name}", explicit) for n, document in enumerate(documents)]
     kept = [row for row in rows if row is not None]
-    facts = {
-        "documents": len(documents),
-        "sha256": hashlib.sha256(repr(documents).encode()).hexdigest(),
-        "left_out": len(rows) - len(kept),
-    }
-    pages.write(name, facts, kept)
-    return facts
+    if total is None:  # then a page that is not full is the last
+        total = int(name[-4:]) * PAGE + (len(documents) == PAGE)
+    pages.write(name, {"total": total, "left_out": len(rows) - len(kept)}, kept)
 
 
 def _row(document: Any, source: MaterialsProjectSource, place: str, explicit: bool) -> Row | None:
@@ -172,7 +179,7 @@ def _note_unknown(pages: Pages, found: list[str], ids: tuple[str, ...], version:
         " look it up on https://materialsproject.org and correct source.ids"
     )
     rows = [_rejected(material_id, Reason.UNKNOWN_ID, detail) for material_id in unknown]
-    pages.write("found/unknown", {"documents": len(rows), "left_out": 0}, rows)
+    pages.write("found/unknown", {"left_out": 0}, rows)
     return ["found/unknown"]
 
 
@@ -204,15 +211,18 @@ def _complete(details: Details, pages: Pages, places: list[tuple[str, int]]) -> 
         for number, start in enumerate(range(0, len(places), BATCH))
     }
 
+    rejected: dict[str, int] = {}
+
     def do(name: str) -> int:
         if pages.facts(name) is None:
             rows = details.complete([pages.row_at(place) for place in batches[name]])
             pages.write(name, {"n_rejected": sum("rejected" in row for row in rows)}, rows)
+        rejected[name] = _facts(pages, name)["n_rejected"]
         return len(batches[name])
 
     with _threads(BATCHES_AT_ONCE) as pool:
         done = (None for n in pool.map(do, batches) for _ in range(n))
-        for _ in track(done, total=len(places), what="query: materials"):
+        for _ in track(done, total=len(places), what="query: materials", rejected=lambda: sum(rejected.values())):
             pass
     return list(batches)
 

@@ -65,16 +65,19 @@ def task_number(task_id: str) -> int:
 
 
 def spellings(task_id: str) -> tuple[str, ...]:
-    """Names that the bucket may know a task by, the client's first.
+    """Names that the bucket may know a task by, the first of which is the task's id wherever rhoflow writes it.
 
-    ``mp-<number>`` up to 3,347,529, where the Materials Project changed to letters; beyond, ``mp-<letters>``, and the
-    number and the padded letters of its newer tables as well.
+    ``mp-<number>`` up to 3,347,529, where the Materials Project changed to letters; beyond, ``mp-<eight letters>``,
+    which is what `MPRester.get_charge_density_from_task_id` asks for when it is given the id as the database writes
+    it. Given another spelling it asks for another name; those are the further ones, with the bare letters of the
+    newer tables.
     """
     from emmet.core.mpid import AlphaID
+    from emmet.core.types.typing import ID_PADLEN, ID_PREFIX
 
     number = task_number(task_id)
-    of_client = AlphaID(number, prefix="mp").string  # as in MPRester.get_charge_density_from_task_id
-    return tuple(dict.fromkeys((of_client, f"mp-{number}", str(AlphaID(number, padlen=8)))))
+    shown, short = (AlphaID(number, prefix=ID_PREFIX, padlen=length).string for length in (ID_PADLEN, 0))
+    return tuple(dict.fromkeys((shown, short, f"{ID_PREFIX}-{number}", str(AlphaID(number, padlen=ID_PADLEN)))))
 
 
 def newest_first(tasks: Mapping[str, str], updated: Mapping[int, datetime]) -> list[tuple[str, str]]:
@@ -138,17 +141,11 @@ def find_objects(bucket: Bucket, tasks: list[tuple[str, str]], *, all_electron: 
                 return Objects(spellings(task_id)[0], functional, density, head, aeccars, tuple(passed_over))
             break
         passed_over.append(spellings(task_id)[0])
-    looked = (
-        f"of its {len(tasks)} static calculations ({', '.join(passed_over[:3])}{', ...' if passed_over[3:] else ''})"
-    )
+    names = ", ".join(passed_over[:3]) + (", ..." if passed_over[3:] else "")
     if densities:
-        detail = f"none {looked} has AECCAR0 and AECCAR2 in the bucket; choose another field"
+        detail = f"no AECCAR0 and AECCAR2 in the bucket for its static calculations ({names}); choose another field"
         raise RejectedMaterialError(Reason.NO_FIELD, detail)
-    detail = (
-        f"none {looked} has a density in the bucket"
-        if tasks
-        else "it has no static calculation that the database knows"
-    )
+    detail = f"no density in the bucket for its static calculations ({names})" if tasks else "no static calculation"
     raise RejectedMaterialError(Reason.NO_DENSITY, f"{detail}; other functionals: source.functionals")
 
 
