@@ -86,7 +86,7 @@ def promolecule(structure: Structure, shape: tuple[int, ...], valence: Valence, 
     waves = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), dtype=np.complex128)
     for row, h in enumerate(i):
         squared = squared_lengths(lattice, i[row : row + 1], j, k)[0]
-        inside = squared < q_max**2
+        inside = squared < (_INSIDE * q_max) ** 2
         q = np.sqrt(squared[inside])
         coefficients = np.zeros(len(q), dtype=np.complex128)
         for element, (along_a, along_b, along_c) in atoms.items():
@@ -102,7 +102,7 @@ def _q_max(lattice: Lattice, shape: tuple[int, ...]) -> float:
     same = Lattice(lattice.reciprocal_lattice.matrix * np.array(shape)[:, None]).get_lll_reduced_lattice().matrix
     multiples = np.array(list(itertools.product(range(-2, 3), repeat=3)))  # enough for a reduced basis
     lengths = np.linalg.norm(multiples[multiples.any(axis=1)] @ same, axis=1)
-    return _INSIDE * float(lengths.min()) / 2
+    return float(lengths.min()) / 2
 
 
 def _window(q: Floats, q_max: float, smoothing: float) -> Floats:
