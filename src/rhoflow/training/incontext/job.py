@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,9 @@ def predict_in_context(job: InContextJob, *, backoff_s: float = BACKOFF_S) -> No
     StudyError
         If a view is missing or out of date, the endpoint gives no answers, or fewer than two of a part can be read.
     """
-    cost = estimate(
-        (question.body for _, _, questions in job.runs() for question in questions), job.store, job.options
-    )
-    write_json(job.root / estimate_file(job.target, job.level), cost.__dict__)
+    bodies = (question.body for _, _, questions in job.runs() for question in questions)
+    cost = estimate(bodies, job.store, job.options)
+    write_json(job.root / estimate_file(job.target, job.level), asdict(cost))
     print(f"llm {job.target} {job.level}, {job.folds} folds x {len(job.seeds)} seeds: {cost}", flush=True)
     if job.options.dry_run:
         print("llm.dry_run is true: nothing was asked. To ask, set llm.dry_run: false", flush=True)
@@ -135,12 +134,11 @@ def _facts(
         "served_by": sorted({answer.served_by for answer in answers.values()}),
         "examples": view.ids[chosen].tolist(),
         "asked": {part: len(rows[part]) for part in ASKED},
-        "answered": {part: int(np.isfinite(y_pred[rows[part]]).sum()) for part in ASKED},
         "failures": dict(sorted(Counter(failed.values()).items())),
         "failed": dict(sorted(failed.items())),
-        # `metrics` is of the answered crystals alone; here the training mean stands in for the others.
+        # `metrics` is of the crystals with a prediction; here the training mean stands in for the others.
         "metrics_with_mean": {part: score(view.y[rows[part]], filled[rows[part]]) for part in ASKED},
-        "y_train_range": [float(train.min()), float(train.max())],
+        "y_train_range": [float(train.min()), float(train.max())],  # RMSE over its width is RMSE on min-max targets
         "tokens": {
             "input": sum(answer.input_tokens for answer in answers.values()),
             "output": sum(answer.output_tokens for answer in answers.values()),

@@ -29,7 +29,7 @@ class Failure(StrEnum):
 # A number that touches no letter, digit, point or dash on its left: the digits of "Fe2", "B0" and "mp-72" are none.
 # The power of ten may be written 1.2e3, 1.2x10^3 or 1.2 × 10^{3}.
 _NUMBER = re.compile(
-    r"(?<![\w.,+\-−–])(?P<sign>[+\-−–]?)(?P<mantissa>(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
+    r"(?<![\w.,^+\-−–])(?P<sign>[+\-−–]?)(?P<mantissa>(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
     r"(?:[eE](?P<e>[+\-−]?[0-9]+)|\s*[x×·*]\s*10\^\{?(?P<ten>[+\-−]?[0-9]+)\}?)?(?![0-9])"
 )
 # What follows the number up to the end or the next blank; "eV per atom" counts as one word.

@@ -1,7 +1,8 @@
 """What the language model is asked: its role, some crystals with their values, then one crystal without.
 
 The set-up is that of Massa et al. 2024 (arXiv 2401.09301v1, sec. 4.3): a role prompt, five examples of image, text
-and value, then predictions. Their wording is unpublished; ours stands in `llm.role` and below. No material id is sent.
+and value, then predictions. Their wording is unpublished; ours stands in `llm.role` and below. No material id is
+sent.
 """
 
 from __future__ import annotations
