@@ -61,14 +61,14 @@ def _read_block(text: BinaryIO, shape: tuple[int, ...], path: Path) -> NDArray[n
     """Read the block rho*V [e] whose grid line was just read, in Fortran order."""
     n = int(np.prod(shape, dtype=object))
     what = f"grid {shape[0]} x {shape[1]} x {shape[2]}"
-    values = _read_numbers(text, n, what, path)
+    values = read_numbers(text, n, what, path)
     rest = text.readline().split()
     if rest and _count_numbers(rest, path):
         _fail_grid(path, f"{_show(rest)} follows on the line of the last value of {what}")
     return values.reshape(shape, order="F")
 
 
-def _read_numbers(text: BinaryIO, n: int, what: str, path: Path) -> NDArray[np.float64]:
+def read_numbers(text: BinaryIO, n: int, what: str, path: Path) -> NDArray[np.float64]:
     """Read the next `n` numbers of a file, wherever its lines break."""
     left = bytes_left(text)
     if 2 * n - 1 > left:  # a digit and a blank each
@@ -94,7 +94,7 @@ def _skip_augmentation(text: BinaryIO, words: list[bytes], path: Path) -> None:
         raise RejectedMaterialError(
             Reason.UNREADABLE, f"{path}: {_show(words)} lacks the number of augmentation occupancies; copy it again"
         )
-    _read_numbers(text, int(n), _show(words), path)
+    read_numbers(text, int(n), _show(words), path)
 
 
 def _next_words(text: BinaryIO) -> list[bytes] | None:

@@ -1,4 +1,4 @@
-"""Read valence densities: VASP CHGCAR and CHG files, and the density objects of the Materials Project.
+"""Read valence densities: VASP CHGCAR and CHG files, cube files, and the density objects of the Materials Project.
 
 A CHGCAR holds rho*V on a grid, first axis fastest, in blocks: total; total and spin; or total and three
 magnetisation components. The numbers go through pymatgen's compiled parser; what stands around them is checked here,
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 
 from rhoflow.density.blocks import read_blocks
+from rhoflow.density.cube import is_cube, read_cube
 from rhoflow.density.header import check_cell, read_header
 from rhoflow.density.symbols import borrow_symbols
 from rhoflow.errors import Reason, RejectedMaterialError
@@ -69,12 +70,12 @@ class Volumetric:
 
 
 def read_density(path: Path, structure_path: Path | None = None, *, whole_electrons: bool = True) -> Volumetric:
-    """Read a CHGCAR or CHG file, or a density object of the Materials Project (``.json``, ``.json.gz``).
+    """Read a CHGCAR or CHG file, a cube file, or a density object of the Materials Project (``.json``, ``.json.gz``).
 
     Parameters
     ----------
     path : Path
-        The file, plain or compressed (gzip, xz, bzip2; recognised by content).
+        The file, plain or compressed (gzip, xz, bzip2; recognised by content). A cube file is called ``.cube``.
     structure_path : Path, optional
         POSCAR or CIF with the elements of a VASP 4 file; without it, one beside `path` is looked for.
     whole_electrons : bool
@@ -198,6 +199,9 @@ def _decompress(decompressor: Callable[[BinaryIO], Any], file: BinaryIO, path: P
 
 
 def _parse(text: BinaryIO, path: Path, structure_path: Path | None, whole_electrons: bool) -> Volumetric:
+    if is_cube(path):
+        structure, block = read_cube(text, path)
+        return _volumetric(structure, [block], path, whole_electrons)
     header = read_header(text, path)
     symbols = header.symbols or borrow_symbols(header, path, structure_path)
     structure = Structure(header.lattice, symbols, header.frac_coords)
