@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -83,10 +84,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def finish(self) -> None:
-        try:
+        with contextlib.suppress(OSError, ValueError):  # reset
             super().finish()
-        except (OSError, ValueError):
-            pass  # reset
 
     def log_message(self, *arguments: Any) -> None:
         """Be quiet."""

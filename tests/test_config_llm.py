@@ -1,4 +1,4 @@
-"""What a wrong setting of the language model is told; and that a key pasted where its name belongs is shown nowhere."""
+"""What a wrong setting of the language model is told; a key pasted in the wrong place is shown nowhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_misplaced_key_is_refused_unseen(llm: dict[str, str]) -> None:
 
 def test_level_that_the_study_lacks_is_refused() -> None:
     config = {"levels": ["formula"], "models": ["llm"], "llm": {"levels": ["all"]}}
-    with pytest.raises(StudyError, match="llm.levels: 'all' is not among levels, which are formula"):
+    with pytest.raises(StudyError, match=r"llm.levels: 'all' is not among levels, which are formula"):
         load_study(config)
     assert load_study({**config, "models": []}).models == ()
 

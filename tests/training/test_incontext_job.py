@@ -1,9 +1,8 @@
-"""The runs of the language model: the files of every model, honest counts, and nothing asked twice or in a dry run."""
+"""The runs of the language model: the files of every model, honest counts, nothing asked twice or in a dry run."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from fake_endpoint import KEY, FakeEndpoint, Handler, completion, modulus, say, well
+from fake_endpoint import KEY, FakeEndpoint, Handler, completion, modulus, say
 from sklearn.metrics import r2_score, root_mean_squared_error
 from synthetic import crystals, write_dataset, write_stages
 
@@ -65,6 +63,23 @@ def _job(endpoint: FakeEndpoint, root: Path, **changes: Any) -> InContextJob:
     return InContextJob(options, root, "k_vrh", "all", folds=FOLDS, seeds=SEEDS)
 
 
+@pytest.fixture(scope="module")
+def asked() -> list[dict[str, Any]]:
+    """What the endpoint was asked by `done`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, asked: list[dict[str, Any]]) -> Path:
+    """A study whose runs are there."""
+    root = _study(tmp_path_factory.mktemp("done"))
+    with pytest.MonkeyPatch.context() as patch, FakeEndpoint() as server:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        server.otherwise, server.asked = moody, asked
+        predict_in_context(_job(server, root))
+    return root
+
+
 def _run(root: Path, fold: int = 0, seed: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
     folder = root / f"runs/llm/k_vrh/all/fold{fold}/seed{seed}"
     return read_json(folder / "metrics.json"), pd.read_parquet(folder / "predictions.parquet")
@@ -79,12 +94,11 @@ def _part(view: View, part: str) -> set[str]:
     return set(view.ids[view.rows(part)].tolist())
 
 
-def test_runs_have_the_files_of_every_model_and_their_numbers(endpoint: FakeEndpoint, root: Path) -> None:
-    predict_in_context(_job(endpoint, root))
+def test_runs_have_the_files_of_every_model_and_their_numbers(done: Path) -> None:
     folders = [f"fold{fold}/seed{seed}" for fold in range(FOLDS) for seed in SEEDS]
-    written = {path.relative_to(root / "runs").as_posix() for path in (root / "runs").rglob("*") if path.is_file()}
+    written = {path.relative_to(done / "runs").as_posix() for path in (done / "runs").rglob("*") if path.is_file()}
     assert written == {f"llm/k_vrh/all/{folder}/{name}" for folder in folders for name in FILES}
-    metrics, table = _run(root, fold=1, seed=1)
+    metrics, table = _run(done, fold=1, seed=1)
     assert (metrics["model"], metrics["unit"], metrics["fold"], metrics["seed"]) == ("llm", "GPa", 1, 1)
     for part in ("val", "test"):
         rows = table[table["part"] == part]
@@ -93,22 +107,20 @@ def test_runs_have_the_files_of_every_model_and_their_numbers(endpoint: FakeEndp
         assert metrics["metrics"][part]["rmse"] == pytest.approx(rmse, rel=1e-9)
 
 
-def test_predictions_are_the_answers_in_the_views_order(endpoint: FakeEndpoint, root: Path) -> None:
-    endpoint.otherwise = well
-    predict_in_context(_job(endpoint, root))
-    view = load_view(root, "k_vrh", "all", 0)
-    said = {body["messages"][-1]["content"][0]["text"]: float(modulus(body).split()[0]) for body in endpoint.asked}
-    table = _run(root)[1].set_index("material_id")
-    assert set(table.index) == _part(view, "val") | _part(view, "test")
-    for material_id, text, y in zip(view.ids.tolist(), view.texts, view.y.tolist(), strict=True):
-        if material_id in table.index:
-            assert table.loc[material_id, ["y_pred", "y_true"]].tolist() == [said[text], y]
+def test_predictions_are_the_answers_in_the_views_order(done: Path, asked: list[dict[str, Any]]) -> None:
+    view = load_view(done, "k_vrh", "all", 0)
+    said = {body["messages"][-1]["content"][0]["text"]: modulus(body) for body in asked}
+    of = dict(zip(view.ids.tolist(), zip(view.texts, view.y.tolist(), strict=True), strict=True))
+    table = _run(done)[1]
+    assert len(table) > 5
+    for material_id, y_true, y_pred in zip(table["material_id"], table["y_true"], table["y_pred"], strict=True):
+        text, y = of[material_id]
+        assert (y_true, f"{y_pred:.1f} GPa") == (y, said[text])
 
 
-def test_unreadable_answers_are_counted_and_predict_nothing(endpoint: FakeEndpoint, root: Path) -> None:
-    predict_in_context(_job(endpoint, root))
-    view = load_view(root, "k_vrh", "all", 0)
-    metrics, table = _run(root)
+def test_unreadable_answers_are_counted_and_predict_nothing(done: Path) -> None:
+    view = load_view(done, "k_vrh", "all", 0)
+    metrics, table = _run(done)
     asked = _part(view, "val") | _part(view, "test")
     bad = {material_id for material_id in asked if int(material_id[1:]) % 5 < 2}
     facts = metrics["training"]
@@ -122,10 +134,9 @@ def test_unreadable_answers_are_counted_and_predict_nothing(endpoint: FakeEndpoi
     assert metrics["n"] == {"train": 0, **answered}
 
 
-def test_mean_stands_in_for_missing_predictions_in_figures_of_their_own(endpoint: FakeEndpoint, root: Path) -> None:
-    predict_in_context(_job(endpoint, root))
-    view = load_view(root, "k_vrh", "all", 0)
-    metrics, table = _run(root)
+def test_mean_stands_in_for_missing_predictions_in_figures_of_their_own(done: Path) -> None:
+    view = load_view(done, "k_vrh", "all", 0)
+    metrics, table = _run(done)
     mean = view.y[view.rows("train")].mean()
     said = table.set_index("material_id")["y_pred"].reindex(view.ids).fillna(mean).to_numpy()
     test = view.rows("test")
@@ -137,38 +148,41 @@ def test_mean_stands_in_for_missing_predictions_in_figures_of_their_own(endpoint
     assert metrics["training"]["y_train_range"] == [train.min(), train.max()]
 
 
-def test_what_was_spent_and_shown_is_written_down(endpoint: FakeEndpoint, root: Path) -> None:
-    predict_in_context(_job(endpoint, root))
-    facts = _run(root)[0]["training"]
+def test_what_was_spent_and_shown_is_written_down(done: Path) -> None:
+    facts = _run(done)[0]["training"]
     n = sum(facts["asked"].values())
     assert facts["tokens"] == {"input": 900 * n, "output": 6 * n}
     assert (facts["weights"], facts["served_by"]) == ({"llm": "fake"}, ["fake-2026"])
-    view = load_view(root, "k_vrh", "all", 0)
+    view = load_view(done, "k_vrh", "all", 0)
     assert facts["examples"] == view.ids[choose_examples(view, 3, fold=0, seed=0)].tolist()
 
 
 def test_rerun_asks_nothing_and_gives_the_same_bytes(
-    endpoint: FakeEndpoint, root: Path, monkeypatch: pytest.MonkeyPatch
+    endpoint: FakeEndpoint, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict_in_context(_job(endpoint, root))
-    before, calls = _results(root), len(endpoint.asked)
+    before = _results(done)
     monkeypatch.delenv("OPENAI_API_KEY")
-    predict_in_context(_job(endpoint, root, concurrency=1))
-    assert len(endpoint.asked) == calls > 0
-    assert _results(root) == before
+    predict_in_context(_job(endpoint, done, concurrency=1))
+    assert endpoint.asked == []
+    assert _results(done) == before
 
 
 def test_another_folder_order_and_concurrency_give_the_same_bytes(
-    endpoint: FakeEndpoint, root: Path, tmp_path: Path
+    endpoint: FakeEndpoint, done: Path, tmp_path: Path
 ) -> None:
-    predict_in_context(_job(endpoint, root, concurrency=4))
     other = _study(tmp_path / "other", order=-1)
     predict_in_context(_job(endpoint, other, concurrency=1))
-    assert _results(other) == _results(root)
+    assert _results(other) == _results(done)
+    assert len(endpoint.asked) > 0
 
 
 def test_dry_run_asks_nothing_and_says_what_the_real_one_would(
-    endpoint: FakeEndpoint, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    endpoint: FakeEndpoint,
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[dict[str, Any]],
+    done: Path,
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     prices = {"input_usd_per_million": 1000.0, "output_usd_per_million": 10.0}
@@ -182,16 +196,15 @@ def test_dry_run_asks_nothing_and_says_what_the_real_one_would(
     assert "llm.dry_run is true: nothing was asked" in out
     assert cost["output_tokens"] == 64 * cost["calls"]
     assert cost["usd"] == pytest.approx(cost["input_tokens"] * 1e-3 + cost["output_tokens"] * 1e-5, rel=1e-12)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    predict_in_context(_job(endpoint, root))
-    assert len(endpoint.asked) == cost["calls"]
+    assert len(asked) == cost["calls"]
 
 
-def test_estimate_leaves_out_what_is_answered(endpoint: FakeEndpoint, root: Path) -> None:
-    job = _job(endpoint, root)
-    predict_in_context(job)
-    done = estimate((question.body for _, _, some in job.runs() for question in some), job.store, job.options)
-    assert (done.calls, done.answered, done.input_tokens) == (0, len(endpoint.asked), 0)
+def test_estimate_leaves_out_what_is_answered(
+    endpoint: FakeEndpoint, done: Path, asked: list[dict[str, Any]]
+) -> None:
+    job = _job(endpoint, done)
+    cost = estimate((question.body for _, _, some in job.runs() for question in some), job.store, job.options)
+    assert (cost.calls, cost.answered, cost.input_tokens) == (0, len(asked), 0)
 
 
 def test_tokens_are_those_of_texts_and_images(endpoint: FakeEndpoint, root: Path) -> None:
@@ -210,37 +223,27 @@ def test_model_that_never_gives_a_number_stops_the_job_with_its_reasons(endpoint
     assert not (root / "runs").exists()
 
 
-def _script(endpoint: FakeEndpoint, root: Path, project: Path) -> subprocess.Popen[str]:
-    llm = endpoint.options(examples=3, concurrency=2).model_dump(mode="json")
-    options = {"llm": llm, "splits": {"folds": FOLDS, "test": 0.3}, "seeds": SEEDS}
-    script = [sys.executable, str(project / "workflow/scripts/incontext.py"), "--root", str(root)]
-    arguments = ["--target", "k_vrh", "--level", "all", "--options", json.dumps(options)]
-    return subprocess.Popen(
-        [*script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ.copy()
-    )
-
-
 def test_kill_loses_the_calls_in_flight_at_most_and_no_file_or_line_holds_the_key(
-    endpoint: FakeEndpoint, root: Path, tmp_path: Path, project: Path
+    endpoint: FakeEndpoint, root: Path, done: Path, project: Path
 ) -> None:
     endpoint.delay_s = 0.05
-    killed = _script(endpoint, root, project)
+    job = _job(endpoint, root, concurrency=2)
+    options = {"llm": job.options.model_dump(mode="json"), "splits": {"folds": FOLDS, "test": 0.3}, "seeds": SEEDS}
+    script = [sys.executable, str(project / "workflow/scripts/incontext.py"), "--root", str(root)]
+    arguments = ["--target", "k_vrh", "--level", "all", "--options", json.dumps(options)]
+    killed = subprocess.Popen([*script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while len(endpoint.asked) < 8 and killed.poll() is None:
         time.sleep(0.005)
     assert killed.poll() is None, killed.communicate()[0]
     killed.send_signal(signal.SIGKILL)
     said = killed.communicate()[0]
     endpoint.delay_s = 0.0
-    again = _script(endpoint, root, project)
-    said += again.communicate()[0]
-    assert again.returncode == 0, said
+    predict_in_context(job)
     distinct = len({json.dumps(body) for body in endpoint.asked})
     assert distinct <= len(endpoint.asked) <= distinct + 2  # two calls at a time
-    undisturbed = _study(tmp_path / "undisturbed")
-    predict_in_context(_job(endpoint, undisturbed))
-    assert _results(root) == _results(undisturbed)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(path.parts[-3:-1] and "answers" in path.parts for path in files)
-    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert _results(root) == _results(done)
+    assert " calls (0 more are answered already)" in said
     assert KEY not in said
-    assert np.isin(["run.prov.json"], [path.name for path in files]).all()
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert {"run.prov.json", "metrics.json", "k_vrh.all.json"} <= {path.name for path in files}
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
