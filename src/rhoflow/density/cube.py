@@ -20,9 +20,11 @@ from rhoflow.density.blocks import read_numbers
 from rhoflow.density.header import check_cell
 from rhoflow.errors import Reason, RejectedMaterialError
 
-# Values have five digits or more, so that a sum over the grid is exact to about 1e-6 of the count.
+# Values have five digits or more, so that a sum over the grid is exact to about 1e-6 of the count. Steps of the grid
+# have six decimals, so that the volume, hence the integral, is not.
 _ELECTRONS_ATOL = 1e-3
 _ELECTRONS_RTOL = 1e-6
+_STEP_ROUNDING = 1e-6  # bohr or A
 _CLEARLY = 10.0  # times nearer to a whole number decides where both units give one
 _MAX_Z = 118
 _PACKED = (".gz", ".xz", ".bz2")
@@ -80,7 +82,9 @@ def read_cube(text: BinaryIO, path: Path) -> tuple[Structure, NDArray[np.float64
         raise RejectedMaterialError(
             Reason.UNREADABLE, f"{path}: {rest[0][:20]!r} follows after the {shape} grid; give the density alone"
         )
-    return structure, values * (structure.volume * _unit(values, structure, path))
+    steps = [np.linalg.norm(row[1:]) for row in grid]
+    rounding = _ELECTRONS_RTOL + sum(_STEP_ROUNDING / step for step in steps)
+    return structure, _times_volume(values, structure, float(rounding), path)
 
 
 def _numbers(text: BinaryIO, path: Path, what: str, n: int, *, most: int | None = None) -> list[float]:
@@ -98,27 +102,38 @@ def _numbers(text: BinaryIO, path: Path, what: str, n: int, *, most: int | None 
     return found
 
 
-def _unit(values: NDArray[np.float64], structure: Structure, path: Path) -> float:
-    """Electrons/A^3 that a value of 1 means: the unit that makes whole electrons, at least one a site."""
-    units: dict[str, float] = {"e/bohr^3": bohr_to_angstrom**-3, "e/A^3": 1.0}
+def _times_volume(
+    values: NDArray[np.float64], structure: Structure, rounding: float, path: Path
+) -> NDArray[np.float64]:
+    """Density times volume [e], in the unit that makes whole electrons, at least one a site.
+
+    Their number is exact, while the cell is known to the printed digits only: the density is scaled to it.
+
+    Parameters
+    ----------
+    rounding : float
+        How far the integral may be off, as a share of the electrons.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         mean = float(values.mean())
-    counts = {name: mean * structure.volume * unit for name, unit in units.items()}
     if not np.isfinite(mean):
-        return 1.0  # whoever looks at the values refuses them
+        return values  # whoever looks at the values refuses them
+    counts: dict[str, float] = {
+        "e/bohr^3": mean * structure.volume / bohr_to_angstrom**3,
+        "e/A^3": mean * structure.volume,
+    }
     most = sum(structure.atomic_numbers) + len(structure)
     off = {
-        name: abs(count - round(count))
-        for name, count in counts.items()
-        if len(structure) <= round(count) <= most
-        and abs(count - round(count)) <= _ELECTRONS_ATOL + _ELECTRONS_RTOL * count
+        round(count): abs(count - round(count))
+        for count in counts.values()
+        if len(structure) <= round(count) <= most and abs(count - round(count)) <= _ELECTRONS_ATOL + rounding * count
     }
-    best = min(off, key=lambda name: off[name], default=None)
-    if best is None or any(off[name] < _CLEARLY * off[best] for name in off if name != best):
+    best = min(off, key=lambda electrons: off[electrons], default=0)
+    if not best or any(off[other] < _CLEARLY * off[best] for other in off if other != best):
         raise RejectedMaterialError(
             Reason.ELECTRON_COUNT,
             f"{path}: integrates to {counts['e/bohr^3']:.6g} electrons if its values are e/bohr^3, to"
             f" {counts['e/A^3']:.6g} if they are e/A^3, for {structure.formula}; just one should be a whole number"
             f" from {len(structure)} to {most}: give the valence density with all its charge (no pseudo-density)",
         )
-    return units[best]
+    return values * (best / mean)
