@@ -22,10 +22,10 @@ from fake_mp.world import DATABASE_VERSION, Material, Task
 
 ROUTES = ("summary", "core", "robocrys", "elasticity", "electronic_structure")
 CONTROLLED_BATCH = "gnome_r2scan_statics"
-METADATA = [
-    *("nsites", "elements", "nelements", "composition", "composition_reduced", "formula_pretty", "formula_anonymous"),
-    *("chemsys", "volume", "density", "density_atomic"),
-]
+COMPOSITION = (
+    *("elements", "nelements", "composition", "composition_reduced", "formula_pretty", "formula_anonymous"),
+    "chemsys",
+)
 _SYMMETRIES: dict[Any, SymmetryData] = {}
 
 
@@ -103,8 +103,14 @@ def _common(material: Material) -> dict[str, Any]:
 def _metadata(material: Material) -> dict[str, Any]:
     """Composition, symmetry and size."""
     structure = material.structure
-    document = CoreTaskDoc.from_structure(meta_structure=structure, fields=METADATA)
-    return {name: getattr(document, name) for name in METADATA} | {"symmetry": _symmetry(material)}
+    document = CoreTaskDoc.from_composition(structure.composition)
+    return {name: getattr(document, name) for name in COMPOSITION} | {
+        "nsites": len(structure),
+        "volume": structure.volume,
+        "density": float(structure.density),
+        "density_atomic": structure.volume / len(structure),
+        "symmetry": _symmetry(material),
+    }
 
 
 def _symmetry(material: Material) -> SymmetryData:

@@ -68,7 +68,6 @@ class FakeMaterialsProject:
         self.endpoint = self.s3_endpoint = ""
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory()
         settings = {
             "objects": str(self._published.objects),
             "documents": str(self._published.documents(self.ids)),
@@ -77,6 +76,7 @@ class FakeMaterialsProject:
             "faults": as_json(self.faults),
             "slow": self.slow,
         }
+        self._folder = tempfile.TemporaryDirectory()
         (Path(self._folder.name) / "server.json").write_text(json.dumps(settings))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fake_mp.server", self._folder.name],
