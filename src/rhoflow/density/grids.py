@@ -58,7 +58,10 @@ def grid_shard(
 
     report.each(((record.material_id, record) for record in read_archive(archive)), choose)
     with atomic(store) as part, _new_store(part, list(usable), shape) as density:
-        for k, material_id in enumerate(track(usable, total=len(usable), what=f"grids {archive.stem}")):
+        progress = track(
+            usable, total=len(usable), what=f"grids {archive.stem}", rejected=lambda: len(report.rejected)
+        )
+        for k, material_id in enumerate(progress):
             native = select_field(read_record(archive, material_id), field, smoothing)
             rho = regrid(native, shape).astype(np.float32)
             density[k] = rho

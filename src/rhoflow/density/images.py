@@ -19,9 +19,10 @@ from rhoflow.density.fourier import fourier_image
 from rhoflow.density.scaling import scale_image
 from rhoflow.density.slices import slice_image, slice_image_as_published
 from rhoflow.errors import RejectedMaterialError
-from rhoflow.materials.archive import Record, read_archive
+from rhoflow.materials.archive import Record, read_archive, read_ids
 from rhoflow.materials.digests import atomic, digest_arrays
 from rhoflow.materials.shards import ShardReport
+from rhoflow.progress import track
 
 _COLOURS = "viridis"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal images give equal bytes
@@ -73,7 +74,13 @@ def slice_shard(
         stats = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
         report.accept(material_id, digest_arrays(*arrays.values()), **stats)
 
-    report.each(((record.material_id, record) for record in read_archive(archive)), make)
+    records = track(
+        read_archive(archive),
+        total=len(read_ids(archive)),
+        what=f"slices {archive.stem}",
+        rejected=lambda: len(report.rejected),
+    )
+    report.each(((record.material_id, record) for record in records), make)
     _write_npz(store, made, options)
     if options.png:
         _write_pngs(store.with_suffix(".png.zip"), made)

@@ -22,6 +22,7 @@ from rhoflow.materials.archive import structure_arrays
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.source_digest import script_digest
 from rhoflow.sources.local import LocalFiles
+from rhoflow.sources.runs import read_run
 
 Entry = Mapping[str, Any]
 Stored = NDArray[np.float64] | NDArray[np.float32]
@@ -87,7 +88,7 @@ def make_record(entry: Entry, files: LocalFiles, keep: Keep) -> MaterialRecord:
     density = read_density(files.density, files.structure)
     fields = {"total": density.total, **density.spin, **_extra_field(density, files, keep.field)}
     stored = {name: _stored(fields.pop(name), keep) for name in list(fields)}
-    run = _run_facts(files.run)
+    run = _run_facts(files.run, density.structure)
     attrs = {"electrons": density.electrons, "source": files.origin, "key": entry["key"]}
     if run and run["valence"]:
         attrs["valence"] = json.dumps(run["valence"], sort_keys=True)
@@ -123,17 +124,22 @@ def _stored(rho: NDArray[np.float64], keep: Keep) -> Stored:
     return (regrid(rho, keep.shape) if keep.raw == "none" else rho).astype(np.float32)
 
 
-def _run_facts(path: Path | None) -> dict[str, Any] | None:
-    """Read the run file; one that cannot be read costs its properties, not its density."""
+def _run_facts(path: Path | None, structure: Structure) -> dict[str, Any] | None:
+    """Read the run file; one that cannot be read or is of another cell costs its properties, not the density."""
     if path is None:
         return None
-    from rhoflow.sources.runs import read_run
-
     try:
         run = read_run(path)
     except RejectedMaterialError as error:
-        return {"properties": {}, "valence": None, "note": str(error)}
+        return _no_run(str(error))
+    atoms = {element: int(n) for element, n in structure.composition.get_el_amt_dict().items()}
+    if run.composition != atoms:
+        return _no_run(f"{path}: a run of {run.composition}, but the density is of {atoms}; give the file of its run")
     return {"properties": run.properties, "valence": run.valence, "note": None}
+
+
+def _no_run(note: str) -> dict[str, Any]:
+    return {"properties": {}, "valence": None, "note": note}
 
 
 def _statistics(density: Volumetric, origin: str) -> dict[str, Any]:
