@@ -1,15 +1,20 @@
 import dataclasses
+import hashlib
 import importlib.metadata
+import os
+import socket
 import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from sklearn.datasets import load_sample_image
 
+from rhoflow.config import ImageModel, TextModel
 from rhoflow.errors import StudyError
-from rhoflow.models import torchvision_schemas  # noqa: F401
 from rhoflow.models import weights as w
+from rhoflow.models.backbones import image_backbone, text_backbone
 
 # isort: split
 import timm
@@ -106,6 +111,55 @@ def test_hugging_face_name_that_is_not_cached_says_what_to_run(monkeypatch, tmp_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(StudyError, match=r"weights hf:timm/inception_v3\.tv_in1k: not in .*: hf download timm/incep"):
         w.locate("hf:timm/inception_v3.tv_in1k")
+
+
+def _fill_cache(cache, name, folder):
+    """Put the files of a folder into a Hugging Face cache as `hf download` does: blobs, linked from a snapshot."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "blobs").mkdir()
+    for file in folder.iterdir():
+        blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+        blob.write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(os.path.relpath(blob, snapshot))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty Hugging Face cache, and no network."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("asked the network")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # it has to be offline by itself
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return tmp_path / "hub"
+
+
+def test_image_weights_in_the_hugging_face_cache_load_without_network(cache, tmp_path):
+    timm.models.save_for_hf(
+        timm.create_model("test_efficientnet", num_classes=7), tmp_path / "model", safe_serialization=True
+    )
+    _fill_cache(cache, "owner/tiny", tmp_path / "model")
+    backbone = image_backbone(ImageModel(backbone="timm:test_efficientnet", weights="hf:owner/tiny"))
+    saved = safetensors.torch.load_file(tmp_path / "model" / "model.safetensors")
+    assert torch.equal(backbone.model.state_dict()["conv_stem.weight"], saved["conv_stem.weight"])
+
+
+def test_encoder_in_the_hugging_face_cache_loads_without_network(cache, tiny_encoder):
+    _fill_cache(cache, "owner/tiny", tiny_encoder)
+    backbone = text_backbone(TextModel(backbone="hf:owner/tiny", max_tokens=16))
+    saved = safetensors.torch.load_file(tiny_encoder / "model.safetensors")
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(backbone.model.state_dict()[name], saved[name])
+    assert backbone.prepare(None, ["NaCl is Halite structured."])[[0]]["input_ids"].shape[1] > 2
 
 
 def test_folder_without_weights_names_what_is_missing(tmp_path):

@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,9 +198,41 @@ def test_finished_run_of_other_data_or_settings_is_not_adopted(tmp_path, tiny_en
     assert "adopted" not in capfd.readouterr().err
 
 
-def test_scratch_is_empty_after_a_pack(tmp_path, tiny_encoder):
-    _train(tmp_path, tiny_encoder)
-    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+@pytest.fixture
+def lost(tmp_path, trained):
+    """The scratch of two trained folds without their results, which Snakemake removes before it runs a job anew."""
+    shutil.copytree(trained[0].parents[5] / "scratch", tmp_path / "scratch")
+    return tmp_path
+
+
+def test_finished_run_is_adopted_in_another_pack(lost, trained, tiny_encoder, interrupt, capfd):
+    interrupt(1)  # at the first epoch that is trained
+    alone = _train(lost, tiny_encoder, runs=FOLDS[1:], training=tiny.tiny_training(pack="run"))
+    assert _bytes(alone[0]) == _bytes(trained[1])
+    assert (alone[0] / "run.prov.json").read_bytes() == (trained[1] / "run.prov.json").read_bytes()
+    assert capfd.readouterr().err.count("adopted from") == 1
+
+
+def test_one_seed_more_trains_that_seed_only(lost, trained, tiny_encoder, interrupt):
+    interrupt(EPOCHS + 1)
+    folders = _train(lost, tiny_encoder, runs=[*FOLDS, (0, 1)])
+    assert [_bytes(folder) for folder in folders[:2]] == [_bytes(folder) for folder in trained]
+
+
+def test_published_weights_take_no_space_of_their_own(lost, tiny_encoder):
+    folder = _train(lost, tiny_encoder)[0]
+    waiting = lost / "scratch" / folder.relative_to(lost / "runs") / "done"
+    assert (folder / "model.safetensors").samefile(waiting / "model.safetensors")
+    assert not (waiting.parent / "resume.pt").exists()
+
+
+def test_results_on_another_file_system_are_copies(lost, trained, tiny_encoder, monkeypatch):
+    def refuse(self, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    folder = _train(lost, tiny_encoder)[0]
+    assert _bytes(folder) == _bytes(trained[0])
 
 
 def test_frozen_backbone_stops_after_the_readout(tmp_path, tiny_encoder):

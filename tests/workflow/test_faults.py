@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def metrics(workspace: Workspace) -> dict[str, bytes]:
 
 def test_killed_training_ends_in_the_same_bytes(workspace: Workspace) -> None:
     undisturbed = metrics(workspace)
+    shutil.rmtree(workspace.folder / "scratch")  # or the finished runs there would be adopted
     for path in workspace.root.glob("runs/image/*/*/*/*/model.safetensors"):
         path.unlink()
     first = workspace.folder / "scratch/small/image/k_vrh/none/fold0/seed0/done/metrics.json"
@@ -88,7 +90,20 @@ def test_impossible_fold_count_names_the_remedy(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_pack_of_one_writes_the_same_bytes(workspace: Workspace) -> None:
     together = metrics(workspace)
+    shutil.rmtree(workspace.folder / "scratch")
     workspace.configure(training={**workspace.training, "pack": "run"})
     ran = workspace.run("--until", "image")
     assert len([job for job in ran.trainings if job.startswith("image")]) == 4
     assert metrics(workspace) == together
+
+
+@pytest.mark.slow
+def test_trained_runs_are_adopted_by_other_packs(workspace: Workspace) -> None:
+    def told() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in workspace.root.glob(METRICS.replace("metrics", "run.prov"))}
+
+    together, when = metrics(workspace), told()
+    workspace.configure(training={**workspace.training, "pack": "run"})
+    workspace.run()
+    assert metrics(workspace) == together
+    assert told() == when

@@ -92,10 +92,18 @@ def test_removed_material_reruns_its_shard(workspace: Workspace) -> None:
     assert ALTERED not in workspace.assignment()
 
 
-def test_report_option_reruns_the_report_only(workspace: Workspace) -> None:
-    workspace.configure(report={"bootstrap": 101, "examples": 2})
+def test_report_option_and_another_levels_freezing_rerun_the_report_only(workspace: Workspace) -> None:
+    workspace.configure(
+        report={"bootstrap": 101, "examples": 2}, training={**workspace.training, "frozen_levels": []}
+    )
     ran = workspace.run()
     assert sorted(ran.jobs) == ["figures", "provenance", "report", "tables"]
+
+
+@pytest.mark.slow
+def test_freezing_a_level_retrains_what_reads_it(workspace: Workspace) -> None:
+    workspace.configure(training={**workspace.training, "frozen_levels": ["formula"]})
+    assert workspace.run().trainings == [job for job in TRAININGS if not job.startswith("image")]
 
 
 @pytest.mark.slow

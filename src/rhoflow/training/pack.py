@@ -2,7 +2,8 @@
 
 Importing torch, lightning, timm and transformers takes 5-10 s, so runs share a process, and the features of a
 frozen backbone. Each run is seeded by its own name, so a pack of one and a pack of many write the same bytes. A
-finished run waits in ``scratch/<run>/done`` until the whole pack is finished: whoever reruns a killed pack adopts it.
+finished run stays in ``scratch/<run>/done``, under the digest of all that it depends on. Whoever asks for it again
+adopts it: the rerun of a killed pack, a pack of other runs, a study with one seed more.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def run_level(model: str, level: str) -> str:
 
 
 def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], View]) -> None:
-    """Train the runs of a pack that are not finished yet, then publish all of them.
+    """Train the runs of a pack that are not finished yet, then publish all of them together.
 
     Parameters
     ----------
@@ -109,12 +110,8 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
     cache = FeatureCache()
     for fold, seed in track(runs, total=len(runs), what=what):
         _finish(pack, pack.key(fold, seed), load(fold), cache)
-    keys = [pack.key(fold, seed) for fold, seed in runs]
-    for key in keys:
-        _publish(pack, key)
-    # Only now: a kill while publishing leaves every finished run to be adopted.
-    for key in keys:
-        shutil.rmtree(pack.scratch / key.name, ignore_errors=True)
+    for fold, seed in runs:
+        _publish(pack, pack.key(fold, seed))
 
 
 def run_digest(pack: Pack, key: RunKey, data: View) -> str:
@@ -187,12 +184,21 @@ def _write(folder: Path, unit: str, key: RunKey, data: View, scaler: Scaler, net
 
 
 def _publish(pack: Pack, key: RunKey) -> None:
-    """Copy a finished run to its folder of results, metrics.json last."""
+    """Put a finished run into its folder of results, metrics.json last."""
     done = pack.scratch / key.name / "done"
     names = sorted((file.name for file in done.iterdir() if file.name != _KEY), key=lambda name: name == METRICS)
     for name in names:
         with atomic(key.folder(pack.root) / name) as file:
-            shutil.copyfile(done / name, file)
+            _link(done / name, file)
+
+
+def _link(source: Path, file: Path) -> None:
+    """Give a file a second name, which takes no space; copy it where the file system cannot."""
+    try:
+        file.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, file)
+    file.touch()  # as new as the job that asked for it, or Snakemake would ask again
 
 
 class _Teller:
