@@ -127,9 +127,7 @@ def test_missing_target_is_told_and_the_material_serves_the_others(tmp_path: Pat
     rows = _rejected(tmp_path)
     assert rows["stage"].tolist() == ["targets", "targets"]
     assert rows["reason"].tolist() == [Reason.NO_PROPERTY] * 2
-    assert rows.loc["c000", "detail"].endswith(
-        "no value of k_vrh in the table of properties; used for band_gap all the same"
-    )
+    assert rows.loc["c000", "detail"].endswith("the source gives no value of k_vrh; used for band_gap all the same")
     assert "no target is left" in rows.loc["c001", "detail"]
     targets = pd.read_parquet(tmp_path / "dataset/targets.parquet").set_index("material_id")
     assert np.isnan(targets.loc["c000", "k_vrh"])
@@ -185,3 +183,51 @@ def test_sodium_nitride_is_no_missing_value(tmp_path: Path) -> None:
     write_stages(tmp_path, [replace(crystals(1)[0], formula="NaN"), *crystals(3)[1:]])
     write_clean(tmp_path, NO_FILTER, TARGETS)
     assert read_kept(tmp_path).loc[0, "formula"] == "NaN"
+
+
+def _add_run(root: Path, material_id: str, *, note: str | None = None, **properties: float) -> None:
+    """Put what a run file says into the report of ingest."""
+    for path in (root / "raw").glob("*.summary.json"):
+        summary = json.loads(path.read_text())
+        if material_id in summary["stats"]:
+            summary["stats"][material_id]["run"] = {"properties": properties, "valence": None, "note": note}
+            path.write_text(json.dumps(summary))
+
+
+def _targets(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "dataset/targets.parquet").set_index("material_id")
+
+
+def test_run_fills_a_gap_and_the_table_wins(tmp_path: Path) -> None:
+    made = crystals(12)
+    write_stages(tmp_path, [replace(made[0], band_gap=None), *made[1:]])
+    _add_run(tmp_path, "c000", band_gap=0.75, k_vrh=999.0)
+    _add_run(tmp_path, "c001", band_gap=0.25)
+    write_clean(tmp_path, NO_FILTER, TARGETS)
+    found = _targets(tmp_path)
+    assert found.loc["c000"].tolist() == [made[0].k_vrh, 0.75]
+    assert found.loc["c001", "band_gap"] == made[1].band_gap
+    assert _rejected(tmp_path).empty
+
+
+def test_target_that_only_runs_have_needs_no_column(tmp_path: Path) -> None:
+    write_stages(tmp_path, crystals(6))
+    for k in range(5):
+        _add_run(tmp_path, f"c{k:03d}", efermi=0.5 * k)
+    write_clean(tmp_path, NO_FILTER, ["efermi", "k_vrh"])
+    found = _targets(tmp_path)
+    assert found.columns.tolist() == ["efermi", "k_vrh"]
+    assert found["efermi"].tolist()[:5] == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert "gives no value of efermi; used for k_vrh" in _rejected(tmp_path).loc["c005", "detail"]
+
+
+def test_unreadable_run_is_told_with_the_gap_that_it_leaves(tmp_path: Path) -> None:
+    write_stages(tmp_path, crystals(6))
+    _add_run(tmp_path, "c000", efermi=0.5)
+    _add_run(tmp_path, "c001", note="unreadable file: x/OUTCAR: killed")
+    write_clean(tmp_path, NO_FILTER, ["efermi", "k_vrh"])
+    row = _rejected(tmp_path).loc["c001"]
+    assert row["detail"].startswith(
+        "the source gives no value of efermi (its run: unreadable file: x/OUTCAR: killed)"
+    )
+    assert "c001" in _targets(tmp_path).index

@@ -58,15 +58,17 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str]) -> None:
     StudyError
         If no material is left, a target has no value, or a stage lost a material.
     """
-    values = read_targets(root / "catalog/materials.parquet", targets)
     shard_of = _planned(root)
     reports = {folder: _merge(read_reports(root, folder)) for folder in STORES}
+    runs = {key: run for key, stats in reports["raw"].stats.items() if (run := stats.get("run"))}
+    of_runs = {key: run["properties"] for key, run in runs.items()}
+    values = read_targets(root / "catalog/materials.parquet", targets, of_runs)
     rejections = [*_catalog_rejections(root), *_stage_rejections(reports.values())]
     passed = _passed(shard_of, reports)
     fences = options.fences or _iqr_fences(reports["grids"], passed, options.iqr_factor)
     outliers = _outliers(reports["grids"], passed, fences)
     inside = sorted(set(passed) - {rejection.material_id for rejection in outliers})
-    gaps = missing_targets(values.loc[inside])
+    gaps = missing_targets(values.loc[inside], {key: run["note"] for key, run in runs.items() if run.get("note")})
     rejections += outliers + [Rejection(key, "targets", Reason.NO_PROPERTY.value, gaps[key]) for key in gaps]
     kept = values.loc[inside].dropna(how="all").index.tolist()
     if not kept:

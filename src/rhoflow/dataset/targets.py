@@ -1,10 +1,12 @@
-"""The targets of a study: a table of the wanted properties in house units, gaps named."""
+"""The targets of a study: the wanted properties in house units, from the table or the runs, gaps named."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -13,8 +15,10 @@ from rhoflow.errors import StudyError
 from rhoflow.properties import PROPERTIES
 
 
-def read_targets(catalog: Path, targets: Sequence[str]) -> pd.DataFrame:
-    """Read the targets of all catalogued materials.
+def read_targets(
+    catalog: Path, targets: Sequence[str], runs: Mapping[str, Mapping[str, float]] | None = None
+) -> pd.DataFrame:
+    """Read the targets of all catalogued materials; where the catalogue lacks a value, the run's stands in.
 
     Parameters
     ----------
@@ -22,6 +26,8 @@ def read_targets(catalog: Path, targets: Sequence[str]) -> pd.DataFrame:
         ``catalog/materials.parquet``.
     targets : sequence of str
         Property keys.
+    runs : mapping of str to mapping of str to float, optional
+        Properties that the run of a material gives, by id and key, in house units.
 
     Returns
     -------
@@ -31,28 +37,37 @@ def read_targets(catalog: Path, targets: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     StudyError
-        If the source's table has no column for a target.
+        If neither the source's table nor any run has a target.
     """
+    runs = runs or {}
     columns = set(pq.read_schema(catalog).names)
-    available = [key for key in PROPERTIES if key in columns]
+    given = columns.union(*runs.values())
+    available = [key for key in PROPERTIES if key in given]
     for target in targets:
         if target not in available:
             raise StudyError(
-                f"targets: the table of properties has no {target}{near(target, available)};"
+                f"targets: the table of properties (or the VASP runs) has no {target}{near(target, available)};"
                 f" it has {', '.join(available) or 'no known property'}; add a column"
                 f" (for example {_example(target)}) or choose another target"
             )
-    table: pd.DataFrame = pq.read_table(catalog, columns=["material_id", *targets]).to_pandas()
-    return table.set_index("material_id")
+    there = [target for target in targets if target in columns]
+    table: pd.DataFrame = pq.read_table(catalog, columns=["material_id", *there]).to_pandas().set_index("material_id")
+    for target in targets:
+        of_run = [runs.get(material_id, {}).get(target, math.nan) for material_id in table.index]
+        filler = pd.Series(of_run, index=table.index, dtype=np.float64)
+        table[target] = table[target].fillna(filler) if target in there else filler
+    return table[list(targets)]
 
 
-def missing_targets(values: pd.DataFrame) -> dict[str, str]:
+def missing_targets(values: pd.DataFrame, notes: Mapping[str, str]) -> dict[str, str]:
     """Explain, for each material that lacks a target, which ones and what it is used for still.
 
     Parameters
     ----------
     values : DataFrame
         As `read_targets` returns it.
+    notes : mapping of str to str
+        What was wrong with the run of a material, by id.
 
     Returns
     -------
@@ -63,7 +78,8 @@ def missing_targets(values: pd.DataFrame) -> dict[str, str]:
     for material_id, gaps in values[values.isna().any(axis=1)].isna().iterrows():
         lacking, left = gaps.index[gaps].tolist(), gaps.index[~gaps].tolist()
         use = f"used for {', '.join(left)} all the same" if left else "no target is left, so it is out"
-        found[str(material_id)] = f"no value of {', '.join(lacking)} in the table of properties; {use}"
+        note = f" (its run: {notes[str(material_id)]})" if material_id in notes else ""
+        found[str(material_id)] = f"the source gives no value of {', '.join(lacking)}{note}; {use}"
     return found
 
 
@@ -78,7 +94,7 @@ def check_targets(values: pd.DataFrame) -> None:
     for target in values.columns[values.isna().all(axis=0)]:
         raise StudyError(
             f"targets: none of the {len(values)} kept materials has a value of {target};"
-            " fill its column in the table of properties or choose another target"
+            " fill its column in the table of properties, or choose another target"
         )
 
 
