@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,14 +99,15 @@ def test_reply_without_end_is_given_up(
 
 
 def test_retry_after_is_honoured_by_every_thread(endpoint: FakeEndpoint, store: AnswerStore) -> None:
-    endpoint.delay_s = 0.02
+    endpoint.delay_s = 0.04
     endpoint.script = [send(429, {}, Retry_After="0.4")]
     ask(endpoint, store, *"abcdefghij", concurrency=2)
     waited = [when - endpoint.times[0] for when in endpoint.times]
     assert len(waited) == 11
-    assert sum(when < 0.4 for when in waited) <= 4  # those that were on their way when the endpoint said so
+    assert sum(when < 0.4 for when in waited) <= 6  # those that were on their way when the endpoint said so
 
 
+@pytest.mark.timeout(60)
 def test_retry_after_of_years_is_cut(
     endpoint: FakeEndpoint, store: AnswerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,8 +221,9 @@ def test_calls_at_a_time_reach_the_limit_and_never_pass_it(
 
 
 def test_calls_keep_their_distance(endpoint: FakeEndpoint, store: AnswerStore) -> None:
+    start = time.monotonic()
     ask(endpoint, store, *"abcdef", concurrency=6, requests_per_minute=1200)  # one in 50 ms
-    assert endpoint.times[-1] - endpoint.times[0] >= 5 * 0.05 - 0.03  # a call may take up to 30 ms to arrive
+    assert endpoint.times[-1] - start >= 5 * 0.05
 
 
 def test_answers_in_flight_are_kept_when_the_job_stops(endpoint: FakeEndpoint, store: AnswerStore) -> None:

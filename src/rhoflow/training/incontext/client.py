@@ -113,7 +113,9 @@ class Endpoint:
         self._key = key
         self._pace = _Pace(60 / options.requests_per_minute, self.stopped)
         self._client = openai.OpenAI(api_key=key, base_url=options.base_url, timeout=options.timeout_s, max_retries=0)
-        self._backoff = tenacity.wait_exponential_jitter(multiplier=backoff_s, max=LONGEST_WAIT_S, jitter=backoff_s / 2)
+        self._backoff = tenacity.wait_exponential_jitter(
+            multiplier=backoff_s, max=LONGEST_WAIT_S, jitter=backoff_s / 2
+        )
 
     def __enter__(self) -> Self:
         return self

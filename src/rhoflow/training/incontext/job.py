@@ -22,9 +22,9 @@ from rhoflow.training.evaluate import RunKey, Stopwatch, score, write_provenance
 from rhoflow.training.incontext.answers import Answer, AnswerStore
 from rhoflow.training.incontext.client import BACKOFF_S, ask_all
 from rhoflow.training.incontext.cost import estimate
-from rhoflow.training.incontext.names import ANSWERS, MODEL, estimate_file
 from rhoflow.training.incontext.parse import Failure, parse_answer
 from rhoflow.training.incontext.prompt import ASKED, Question, choose_examples, write_questions
+from rhoflow.training.names import ANSWERS, LLM, estimate_file
 from rhoflow.training.scaler import Scaler
 
 
@@ -56,7 +56,7 @@ class InContextJob:
             images = load_view(self.root, self.target, NO_TEXT, fold).images
             view = replace(load_view(self.root, self.target, self.level, fold), images=images)
             for seed in self.seeds:
-                key = RunKey(MODEL, self.target, self.level, fold, seed)
+                key = RunKey(LLM, self.target, self.level, fold, seed)
                 yield key, view, write_questions(view, self.target, options=self.options, fold=fold, seed=seed)
 
 
@@ -130,7 +130,7 @@ def _facts(
     filled = np.where(np.isfinite(y_pred), y_pred, train.mean())
     chosen = choose_examples(view, options.examples, fold=key.fold, seed=key.seed)
     return {
-        "weights": {MODEL: options.model},
+        "weights": {LLM: options.model},
         "served_by": sorted({answer.served_by for answer in answers.values()}),
         "examples": view.ids[chosen].tolist(),
         "asked": {part: len(rows[part]) for part in ASKED},
