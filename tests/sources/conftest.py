@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from rhoflow.config import DirectorySource
+from rhoflow.config import DirectorySource, Source
 from rhoflow.materials.digests import read_json
 from rhoflow.sources.catalog import write_catalog
 
@@ -49,14 +50,14 @@ class Catalogued:
         return read_json(self.rejected_file)
 
 
-Catalogue = Callable[[DirectorySource], Catalogued]
+Catalogue = Callable[..., Catalogued]
 
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
-    def make(source: DirectorySource, n_shards: int = 3) -> Catalogued:
+    def make(source: Source, n_shards: int = 3, **options: Any) -> Catalogued:
         made = Catalogued(tmp_path / "results")
-        write_catalog(source, made.table, made.rejected_file, n_shards=n_shards, cache=made.cache)
+        write_catalog(source, made.table, made.rejected_file, n_shards=n_shards, cache=made.cache, **options)
         return made
 
     return make
