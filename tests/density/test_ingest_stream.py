@@ -44,6 +44,9 @@ def mp_object(k: int, structure: Structure = NACL, grid: tuple[int, int, int] = 
     return gzip.compress(json.dumps(document).encode(), mtime=0)
 
 
+OBJECTS = {location(key): mp_object(k) for k, key in enumerate(IDS)}
+
+
 class Shard:
     """A plan of remote materials, and the stage on it."""
 
@@ -90,7 +93,7 @@ class Shard:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> StandInBucket:
-    made = StandInBucket({location(key): mp_object(k) for k, key in enumerate(IDS)})
+    made = StandInBucket(dict(OBJECTS))
     monkeypatch.setattr(fetch, "Bucket", made)
     return made
 
@@ -100,13 +103,15 @@ def shard(tmp_path: Path, bucket: StandInBucket) -> Shard:
     return Shard(tmp_path, bucket, IDS)
 
 
-@pytest.fixture
-def undisturbed(tmp_path: Path, bucket: StandInBucket) -> list[bytes]:
-    (tmp_path / "undisturbed").mkdir()
-    other = Shard(tmp_path / "undisturbed", bucket, IDS)
-    other.run()
-    bucket.fetched.clear()
-    return other.outputs()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Outputs of a run that nothing happened to."""
+    bucket = StandInBucket(OBJECTS)
+    shard = Shard(tmp_path_factory.mktemp("undisturbed"), bucket, IDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch, "Bucket", bucket)
+        shard.run()
+    return shard.outputs()
 
 
 class Killed(BaseException):

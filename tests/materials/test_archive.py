@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
+import signal
+
+import h5py
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -106,3 +111,63 @@ def test_empty_shard_is_an_empty_archive(tmp_path):
 def test_unsafe_id_is_rejected(tmp_path, crystal, bad):
     with ArchiveWriter(tmp_path / "0000.h5") as archive, pytest.raises(RejectedMaterialError, match="bad id"):
         archive.add(bad, crystal, {"total": rho_of(1)})
+
+
+def test_single_precision_stays_on_disk_and_comes_back_as_double(tmp_path, crystal):
+    path = tmp_path / "0000.h5"
+    single = rho_of(1).astype(np.float32)
+    with ArchiveWriter(path) as archive:
+        archive.add("x", crystal, {"total": single})
+    with h5py.File(path) as file:
+        assert file["x/total"].dtype == np.float32
+    back = read_record(path, "x").fields["total"]
+    assert back.dtype == np.float64
+    assert np.array_equal(back, single)
+
+
+def test_other_precision_is_our_own_mistake(tmp_path, crystal):
+    with pytest.raises(AssertionError, match="float16"), ArchiveWriter(tmp_path / "0000.h5") as archive:
+        archive.add("x", crystal, {"total": rho_of(1).astype(np.float16)})
+
+
+def test_copied_material_is_the_same_to_a_reader(tmp_path, crystal):
+    write(tmp_path / "one.h5", crystal)
+    with ArchiveWriter(tmp_path / "two.h5") as archive:
+        archive.copy(tmp_path / "one.h5", "a")
+    one, two = (read_record(tmp_path / name, "a") for name in ("one.h5", "two.h5"))
+    assert read_ids(tmp_path / "two.h5") == ["a"]
+    assert (two.structure, two.attrs) == (one.structure, one.attrs)
+    assert {name: rho.tobytes() for name, rho in two.fields.items()} == {
+        name: rho.tobytes() for name, rho in one.fields.items()
+    }
+
+
+def test_size_is_what_is_on_disk_so_far(tmp_path, crystal):
+    with ArchiveWriter(tmp_path / "0000.h5") as archive:
+        archive.add("a", crystal, {"total": rho_of(1, shape=(40, 40, 40))})
+        first = archive.size
+        archive.add("b", crystal, {"total": rho_of(2, shape=(40, 40, 40))})
+        second = archive.size
+    assert 0.9 * 40**3 * 8 < first < 1.1 * 40**3 * 8  # noise does not compress
+    assert 1.8 < second / first < 2.2
+    assert second <= (tmp_path / "0000.h5").stat().st_size
+
+
+def test_error_of_the_disk_is_an_oserror_at_once_and_leaves_nothing(tmp_path, crystal):
+    """The HDF5 library would go on, lose data without a word, and crash when it closes the file."""
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+        added = []
+        with pytest.raises(OSError, match="File too large"), ArchiveWriter(tmp_path / "0000.h5") as archive:  # noqa: PT012
+            for k in range(9):
+                archive.add(f"{k}", crystal, {"total": rho_of(k, shape=(40, 40, 40))})
+                added.append(k)
+        assert 1 <= len(added) <= 2
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert list(tmp_path.iterdir()) == []

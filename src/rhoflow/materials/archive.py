@@ -62,6 +62,14 @@ class _Disk(io.FileIO):
             self._error = error
         return len(view)
 
+    def truncate(self, size: int | None = None) -> int:
+        if not self._error:
+            try:
+                return super().truncate(size)
+            except OSError as error:
+                self._error = error
+        return size or 0
+
     def check(self) -> None:
         """Raise what a write met."""
         if self._error:
