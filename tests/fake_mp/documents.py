@@ -101,16 +101,18 @@ def _common(material: Material) -> dict[str, Any]:
 
 
 def _metadata(material: Material) -> dict[str, Any]:
-    """Composition, symmetry and size."""
-    structure = material.structure
-    document = CoreTaskDoc.from_composition(structure.composition)
-    return {name: getattr(document, name) for name in COMPOSITION} | {
-        "nsites": len(structure),
-        "volume": structure.volume,
-        "density": float(structure.density),
-        "density_atomic": structure.volume / len(structure),
-        "symmetry": _symmetry(material),
-    }
+    """Composition, symmetry and size; found once a material, for pymatgen takes its time over atomic masses."""
+    if not material.metadata:
+        structure = material.structure
+        document = CoreTaskDoc.from_composition(structure.composition)
+        material.metadata = {name: getattr(document, name) for name in COMPOSITION} | {
+            "nsites": len(structure),
+            "volume": structure.volume,
+            "density": float(structure.density),
+            "density_atomic": structure.volume / len(structure),
+            "symmetry": _symmetry(material),
+        }
+    return material.metadata
 
 
 def _symmetry(material: Material) -> SymmetryData:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -455,6 +458,27 @@ def test_plan_is_the_same_for_the_same_seed_and_has_every_kind(fake_mp: FakeMate
 def test_unknown_fault_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown fault 'earthquake'; known: 429"):
         Fault("earthquake")
+
+
+def test_many_connections_at_once_get_sound_objects_in_spite_of_faults(fake_mp: FakeMaterialsProject) -> None:
+    keys = [task.key for material in visible(fake_mp) if (task := material.expected().task)]
+    fake_mp.order(
+        {key: Fault(kind) for key, kind in zip(keys, itertools.cycle(("500", "reset", "short")), strict=False)}
+    )
+    config = Config(signature_version=UNSIGNED, retries={"total_max_attempts": 3}, max_pool_connections=12)
+    s3 = boto3.client("s3", config=config)
+
+    def fetch(key: str) -> bytes:
+        for _ in range(3):
+            with contextlib.suppress(ClientError, BotoCoreError):
+                return get(s3, key)
+        return b""
+
+    with ThreadPoolExecutor(12) as threads:
+        fetched = dict(zip(keys, threads.map(fetch, keys), strict=True))
+    assert fetched == {key: fake_mp.object(key) for key in keys}
+    assert fake_mp.fetched() == dict.fromkeys(keys, 1)
+    assert sum(fake_mp.happened().values()) == len(keys)
 
 
 # ------------------------------------------------------------------------------------------------------ the process

@@ -98,7 +98,14 @@ class Handler(BaseHTTPRequestHandler):
         )
         answer, wire, key = self.server.respond(request)
         entry = {"service": self.server.service, "method": request.method, "path": request.path, "key": key}
-        entry |= {"query": request.query, "status": answer.status, "fault": wire, "sent": 0, "complete": False}
+        entry |= {
+            "query": request.query,
+            "range": request.headers.get("range"),
+            "status": answer.status,
+            "fault": wire,
+            "sent": 0,
+            "complete": False,
+        }
         self.server.log.add(entry)  # before a byte is sent: who has the answer finds it in the log
         with contextlib.suppress(ConnectionError, TimeoutError):
             self._deliver(answer, wire, entry)

@@ -88,6 +88,7 @@ class Material:
     text: str | None
     dos_task: Task | None
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)  # by route, as the API sends them
+    metadata: dict[str, Any] = field(default_factory=dict)  # what all documents share
 
     @property
     def id(self) -> str:
