@@ -1,0 +1,192 @@
+"""What the documentation names is there: targets, commands, files, links, rules and configuration keys."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from rhoflow import cli
+from rhoflow.config import Study, load_study
+from rhoflow.errors import StudyError
+
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "studies/*.yaml")
+# Folders of the project that a path may start with; results, logs and scratch are made, not shipped.
+SHIPPED = {
+    *("benchmarks", "changelog.d", "docs", "envs", "profiles", "resources"),
+    *("rules", "src", "studies", "tests", "tools", "workflow"),
+}
+SUFFIXES = {"html", "json"}  # of files named like a section, e.g. report.html
+PROJECT = Path(__file__).resolve().parents[1]
+TEXTS = {
+    str(path.relative_to(PROJECT)): path.read_text() for pattern in PAGES for path in sorted(PROJECT.glob(pattern))
+}
+
+
+def snippets(text: str) -> list[str]:
+    """Whatever is set as code: spans between backticks, lines of fenced blocks, and snakemake calls in comments."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    lines = [line for block in fenced for line in block.splitlines()]
+    return [*spans, *lines, *re.findall(r"^#.*(snakemake --.*)$", text, flags=re.MULTILINE)]
+
+
+def missing(text: str) -> list[str]:
+    """Everything that a page names and the project does not have."""
+    found = snippets(text)
+    checks = (_targets, _commands, _options, _paths, _rules, _keys)
+    return [problem for check in checks for problem in check(found)] + list(_links(text))
+
+
+def _targets(found: list[str]) -> Iterator[str]:
+    known = set(re.findall(r"^([a-z-]+):.*##", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
+    for text in found:
+        for target in re.findall(r"(?:^|&& )make ([a-z-]+)", text):
+            if target not in known:
+                yield f"make {target}"
+
+
+def _commands(found: list[str]) -> Iterator[str]:
+    for text in found:
+        for command in re.findall(r"^rhoflow ([a-z-]+)", text):
+            if CliRunner().invoke(cli.app, [command, "--help"]).exit_code != 0:
+                yield f"rhoflow {command}"
+
+
+def _options(found: list[str]) -> Iterator[str]:
+    for text in found:
+        command = re.match(r"rhoflow ([a-z-]+)", text)
+        for option in re.findall(r" (--[a-z-]+)", text) if command else []:
+            if option not in CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, [command[1], "--help"]).output:
+                yield f"rhoflow {command[1]} {option}"
+
+
+def _paths(found: list[str]) -> Iterator[str]:
+    for text in found:
+        for word in text.split():
+            path = re.sub(r"<[^>]*>", "*", word.rstrip(",;:.)"))
+            folder = path.partition("/")[0]
+            if "/" not in path or not re.fullmatch(r"[\w.*/-]+", path):
+                continue
+            if folder in SHIPPED and not _there(PROJECT, path):
+                yield word
+            # A module of the library is named without its way there.
+            if path.endswith(".py") and folder not in SHIPPED and not _there(PROJECT / "src/rhoflow", path):
+                yield word
+
+
+def _there(root: Path, pattern: str) -> bool:
+    return any(root.glob(pattern.rstrip("/")))
+
+
+def _links(text: str) -> Iterator[str]:
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http") and not any((PROJECT / base / target).exists() for base in ("", "docs")):
+            yield target
+
+
+def _rules(found: list[str]) -> Iterator[str]:
+    source = "".join(path.read_text() for path in [PROJECT / "Snakefile", *(PROJECT / "rules").glob("*.smk")])
+    known = set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", source, flags=re.MULTILINE))
+    for text in found:
+        for rule in re.findall(r"^snakemake .*--until (\w+)", text):
+            if rule not in known:
+                yield f"--until {rule}"
+
+
+def _keys(found: list[str]) -> Iterator[str]:
+    for text in found:
+        key, colon, value = text.partition(":")
+        parts = key.split(".")
+        is_key = parts[0] in Study.model_fields and all(re.fullmatch(r"\w+", part) for part in parts)
+        if not is_key or parts[-1] in SUFFIXES:
+            continue
+        if (len(parts) > 1 or colon) and not _has_key(Study, parts):
+            yield text
+        elif value.startswith(" "):
+            yield from _refused(parts, text, value)
+
+
+def _has_key(model: Any, parts: list[str]) -> bool:
+    """Whether a dotted key leads to a field, through optional sections and unions of them."""
+    if not parts:
+        return True
+    fields = getattr(model, "model_fields", {})
+    if parts[0] in fields:
+        return any(_has_key(inner, parts[1:]) for inner in _models(fields[parts[0]].annotation))
+    return False
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The sections that an annotation allows; the annotation itself where it has none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    inner = [model for one in typing.get_args(annotation) for model in _models(one)]
+    return [model for model in inner if hasattr(model, "model_fields")] or [annotation]
+
+
+def _refused(parts: list[str], text: str, value: str) -> Iterator[str]:
+    """Say if the study refuses a value; words that stand for one (``cells: n``) are left out."""
+    config = yaml.safe_load(value)
+    for part in reversed(parts):
+        config = {part: config}
+    # Keys that another value of theirs needs.
+    beside = {"source.lattice": {"kind": "materials_project"}, "source.complete": {"kind": "materials_project"}}
+    beside["source.kind"] = {"file": "list.csv"} if value.strip() == "manifest" else {}
+    config.get("source", {}).update(beside.get(".".join(parts), {}))
+    try:
+        load_study(config)
+    except StudyError:
+        yield text
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_page_names_nothing_that_is_not_there(page: str) -> None:
+    assert missing(TEXTS[page]) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "`make demos`",
+        "```bash\nmake tests   # all\n```",
+        "`rhoflow result demo`",
+        "`rhoflow results demo --foldr x`",
+        "see `docs/confg.md`",
+        "`density/reed.py`",
+        "`rules/<stage>.snk`",
+        "[text](docs/nowhere.md)",
+        "`snakemake --profile profiles/default --until plans`",
+        "`snakemake --configfile studies/nothing.yaml`",
+        "`slices.pixel`",
+        "`slices.window.cell`",
+        "`field: totl`",
+        "`slices: {window: {cells: 8, angstrom: 12}}`",
+        "`source.lattices`",
+        "# Hours on a CPU:  snakemake --configfile studies/nothing.yaml",
+    ],
+)
+def test_what_is_not_there_is_found(wrong: str) -> None:
+    assert len(missing(wrong)) == 1
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "`make demo`",
+        "`rhoflow results demo --folder x`",
+        "`docs/config.md`, `density/read.py`, `rules/*.smk`, `src/rhoflow/<room>/`",
+        "[text](docs/config.md) and [text](config.md)",
+        "`slices.window.cells: 8`, `source.space_groups`, `clean.fences`, `levels`",
+        "`results/<study>/report.html`, `text/<shard>.jsonl`",
+    ],
+)
+def test_what_is_there_is_not_complained_about(right: str) -> None:
+    assert missing(right) == []
