@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rhoflow.density.free_atoms import form_factor, occupied_shells
+from rhoflow.density.free_atoms import CORE_RADIUS, form_factor, occupied_shells, smooth_form_factor
 from rhoflow.errors import Reason, RejectedMaterialError
 
 BOHR = 0.529177210544  # A
@@ -59,6 +59,35 @@ def test_spline_passes_through_the_table_and_is_even(project):
     even = np.polynomial.Polynomial.fit(near**2, f[:8], 5)
     middle = (near[1:5] + near[:4]) / 2
     np.testing.assert_allclose(found(middle), even(middle**2), rtol=0, atol=2e-5)
+
+
+ATOMS = [("Si", {"3s": 2.0, "3p": 2.0}), ("Li", {"1s": 2.0, "2s": 1.0}), ("H", {"1s": 1.0})]
+
+
+def taken_away(element, shells, r) -> np.ndarray:
+    """Density [e/A^3] at radii r [A] that a smooth core has less than the atom; sharp to about 0.02 A."""
+    q = np.arange(0, 160, 0.02)
+    waves = form_factor(element, shells)(q) - smooth_form_factor(element, shells)(q)
+    waves *= np.exp(-10 * (q / 160) ** 6) * q**2
+    return np.array([np.trapezoid(waves * np.sinc(q * x / np.pi), q) for x in r]) / (2 * np.pi**2)
+
+
+@pytest.mark.parametrize(("element", "shells"), ATOMS, ids=["Si", "Li", "H"])
+def test_smooth_core_changes_only_the_core(element, shells):
+    outside = np.linspace(CORE_RADIUS + 0.1, 3, 30)
+    cusp = taken_away(element, shells, [0.0])[0]
+    assert cusp > 0.5  # e/A^3
+    np.testing.assert_allclose(taken_away(element, shells, outside), 0, rtol=0, atol=1e-4 * cusp)
+    zero = np.zeros(1)
+    assert smooth_form_factor(element, shells)(zero)[0] == pytest.approx(
+        form_factor(element, shells)(zero)[0], abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("element", "shells"), ATOMS, ids=["Si", "Li", "H"])
+def test_smooth_core_keeps_value_and_slope_at_its_edge(element, shells):
+    far, near = taken_away(element, shells, CORE_RADIUS - np.array([0.05, 0.025]))
+    assert 0.2 < near / far < 0.35  # the square of the distance: 1/4; a jump of the slope alone: 1/2
 
 
 def test_neutral_atoms_hold_their_electrons_down_to_a_closed_core():

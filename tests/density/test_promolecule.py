@@ -12,10 +12,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Chgcar
 from slice_crystals import crystal, random_rotation
 
-from rhoflow.density.free_atoms import form_factor
+from rhoflow.density.free_atoms import form_factor, smooth_form_factor
 from rhoflow.density.promolecule import deformation, promolecule
 from rhoflow.density.read import read_density
-from rhoflow.density.valence import choose_valence, n_electrons, valence_sets
+from rhoflow.density.valence import choose_valence, valence_sets
 
 ROUNDING = 1e-11  # of the largest value
 ENGINE_ATOL = 4e-5  # e/A^3, of up to 44: its files hold 7 digits, the table single precision
@@ -31,12 +31,16 @@ def all_valence(structure: Structure) -> dict[str, dict[str, float]]:
     return {str(element): valence_sets(str(element))[-1] for element in structure.composition}
 
 
+def n_electrons(structure: Structure, valence) -> float:
+    return sum(sum(valence[site.specie.symbol].values()) for site in structure)
+
+
 def small_crystal(places, *, lattice: Lattice = SKEW) -> Structure:
     species = ["Na", "Cl", "O", "Ti", "Cl"][: len(places)]
     return Structure(lattice, species, places)
 
 
-def brute_force(structure: Structure, shape, window) -> np.ndarray:
+def brute_force(structure: Structure, shape, smoothing: float) -> np.ndarray:
     """Every wave, atom and grid point by itself: O(points x waves), from the formula alone."""
     lattice = structure.lattice.matrix
     same = 2 * np.pi * np.linalg.inv(lattice) * shape  # columns: waves that the grid cannot tell from zero
@@ -51,8 +55,10 @@ def brute_force(structure: Structure, shape, window) -> np.ndarray:
         np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), axis=-1).reshape(-1, 3) @ lattice
     )
     valence, rho = all_valence(structure), np.zeros(len(points), dtype=complex)
+    window = np.exp(-((q * smoothing) ** 2) / 2) if smoothing else np.exp(-10 * (q / q_max) ** 6)
+    atom = form_factor if smoothing else smooth_form_factor
     for site in structure:
-        f = form_factor(site.specie.symbol, valence[site.specie.symbol])(q) * window(q, q_max)
+        f = atom(site.specie.symbol, valence[site.specie.symbol])(q) * window
         rho += np.exp(1j * (points - site.coords) @ waves.T) @ f
     assert np.abs(rho.imag).max() < 1e-9 * np.abs(rho.real).max()
     return rho.real.reshape(shape) / structure.volume
@@ -69,18 +75,15 @@ def assert_same(found, expected) -> None:
 @pytest.mark.parametrize("shape", [(9, 11, 13), (8, 10, 12), (8, 9, 12), (11, 8, 9)], ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_equals_the_sum_by_brute_force(shape, smoothing):
-    def window(q, q_max):
-        return np.exp(-((q * smoothing) ** 2) / 2) if smoothing else np.exp(-10 * (q / q_max) ** 6)
-
     structure = small_crystal([(0.1, 0.2, 0.3), (0.6, 0.45, 0.8), (0.9, 0.95, 0.05)])
-    assert_same(superposed(structure, shape, smoothing=smoothing), brute_force(structure, shape, window))
+    assert_same(superposed(structure, shape, smoothing=smoothing), brute_force(structure, shape, smoothing))
 
 
 def test_sphere_leaves_the_box_of_a_skew_cell():
     # a rhombohedral cell: waves beyond n/2 along one axis, which a grid knows as others, still belong to the sphere
     structure = small_crystal([(0, 0, 0), (0.3, 0.4, 0.5)], lattice=Lattice([[0, 2, 2], [2, 0, 2], [2, 2, 0]]))
     found = superposed(structure, (9, 9, 9))
-    assert_same(found, brute_force(structure, (9, 9, 9), lambda q, q_max: np.exp(-10 * (q / q_max) ** 6)))
+    assert_same(found, brute_force(structure, (9, 9, 9), 0.0))
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,7 +14,7 @@ from pymatgen.core import Element, Lattice, Structure
 
 from rhoflow.density.promolecule import promolecule
 from rhoflow.density.read import read_density
-from rhoflow.density.valence import choose_valence, n_electrons, name_shells, valence_sets
+from rhoflow.density.valence import choose_valence, name_shells, valence_sets
 from rhoflow.errors import Reason, RejectedMaterialError
 
 # Potentials of VASP's PBE libraries that we know no reference for: deeper cores than is usual, fractional hydrogen.
@@ -31,6 +31,10 @@ def rocksalt(cation: str, anion: str, a: float = 5.0) -> Structure:
 def flat(structure: Structure, electrons: float) -> np.ndarray:
     """A density of which only the sum says something."""
     return np.full((4, 4, 4), electrons / structure.volume)
+
+
+def n_electrons(structure: Structure, valence) -> float:
+    return sum(sum(valence[site.specie.symbol].values()) for site in structure)
 
 
 def counts(element: str) -> list[float]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
 from rhoflow.errors import Reason, RejectedMaterialError
+
+CORE_RADIUS = 0.5  # A; inside the core of every usual potential, H included
+_Q_END = 160.0  # 1/A; no grid of densities has shorter waves
+# The file's sha256: it makes other data other code, so that what was made of them is made anew.
+_SHA256 = "b262fb361eaf4c22384e98b0bff407dcba895c599e05717a0895baeee5bc2200"
 
 Floats = NDArray[np.float64]
 FormFactor = Callable[[Floats], Floats]
@@ -64,6 +72,44 @@ def form_factor(element: str, shells: Shells) -> FormFactor:
     return evaluate
 
 
+def smooth_form_factor(element: str, shells: Shells) -> FormFactor:
+    """Fourier transform of the same density with a smooth core.
+
+    Within 0.5 A of the nucleus the density is replaced by c0 + c1 r^2 + c2 r^4 of equal value and slope at 0.5 A and
+    equal charge, as potentials smooth theirs: outside nothing changes, and the cusp is gone.
+    Parameters and result are those of `form_factor`.
+    """
+    whole, removed = form_factor(element, shells), _removed(element, tuple(shells.items()))
+
+    def evaluate(wave_numbers: Floats) -> Floats:
+        return np.asarray(whole(wave_numbers) - removed(np.minimum(wave_numbers, _Q_END)))
+
+    return evaluate
+
+
+@cache
+def _removed(element: str, shells: tuple[tuple[str, float], ...]) -> CubicSpline:
+    """Fourier transform [electrons] of what a smooth core takes away: the density inside less the polynomial."""
+    q = np.arange(0, _Q_END + 0.01, 0.05)
+    f = form_factor(element, dict(shells))(q) * np.exp(-10 * (q / _Q_END) ** 6)  # ends softly: no ripples in r
+    x, weights = np.polynomial.legendre.leggauss(64)
+    r, step = CORE_RADIUS * (x + 1) / 2, 1e-4 * CORE_RADIUS
+    weights = weights * CORE_RADIUS / 2 * 4 * np.pi * r**2
+    *density, before, edge, after = _density(np.append(r, CORE_RADIUS + step * np.array([-1, 0, 1])), q, f)
+    powers = np.array([0, 2, 4])
+    terms = r[:, None] ** powers
+    equations = [CORE_RADIUS**powers, powers * CORE_RADIUS ** (powers - 1.0), weights @ terms]
+    wanted = [edge, (after - before) / (2 * step), weights @ density]
+    difference = density - terms @ np.linalg.solve(equations, wanted)
+    nodes = np.arange(0, _Q_END + 0.3, 0.25)  # what ends at 0.5 A varies slowly with q
+    return CubicSpline(nodes, np.sinc(np.outer(nodes, r) / np.pi) @ (weights * difference))
+
+
+def _density(r: Floats, q: Floats, f: Floats) -> Floats:
+    """Spherical density (m,) [e/A^3] at radii (m,) [A] from its transform `f` (n,) at wave numbers (n,) [1/A]."""
+    return np.asarray(simpson(np.sinc(np.outer(r, q) / np.pi) * f * q**2, x=q) / (2 * np.pi**2))
+
+
 def _rows(element: str) -> dict[str, tuple[float, Floats]]:
     table = _table()
     if element not in table:
@@ -95,5 +141,8 @@ def _wave_numbers() -> Floats:
 
 @cache
 def _load() -> dict[str, NDArray[np.generic]]:
-    with as_file(files("rhoflow.density") / "form_factors.npz") as path, np.load(path, allow_pickle=False) as file:
+    content = (files("rhoflow.density") / "form_factors.npz").read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != _SHA256:
+        raise ValueError(f"form_factors.npz: sha256 {found}, expected {_SHA256}: install rhoflow again")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -9,12 +9,15 @@ On a grid, G and G plus n times a reciprocal lattice vector are one wave. The su
 are one: half the shortest vector between such waves is its radius q_max. So no wave lies where the grid does not know
 its sign, and no direction is preferred.
 
-The window w keeps the sum from ringing. An atom has a cusp at its nucleus, so its waves reach beyond any grid, and
-cutting them off leaves ripples everywhere: in Si on VASP's grid of 0.064 A up to 0.035 e/A^3 more than 1 A away from
-the nuclei, a fifth of the largest deformation. A density that went through a Gaussian filter of width sigma is met
-by atoms that did, w = exp(-q^2 sigma^2 / 2). For all others w = exp(-10 (q / q_max)^6), a filter of spectral methods
-that leaves smooth parts alone to high order (Gottlieb and Shu, SIAM Review 39, 644 (1997)). Inside the cores, which
-VASP's densities have smoothed in their own way, the deformation density of such a file has no meaning.
+An atom has a cusp at its nucleus, so its waves reach beyond any grid, and cutting them off leaves ripples
+everywhere: in Si on VASP's grid of 0.064 A up to 0.017 e/A^3 more than 1 A away from the nuclei, where the bond is
+0.19. What is done about it depends on what was done to the density:
+
+* It went through a Gaussian filter of width sigma: so do the atoms, w = exp(-q^2 sigma^2 / 2).
+* It has the smooth cores of a potential (VASP): the atoms get smooth cores too (`free_atoms.smooth_form_factor`), and
+  w = exp(-10 (q / q_max)^6), a filter of spectral methods that leaves smooth parts alone to high order (Gottlieb and
+  Shu, SIAM Review 39, 644 (1997)). Inside the cores the deformation of such a density has no meaning; it stays
+  of the order of 1 e/A^3 there, where cusps would leave holes of up to 50.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ import scipy.fft
 from pymatgen.core import Lattice, Structure
 
 from rhoflow.density.cells import Floats, Ints
-from rhoflow.density.free_atoms import form_factor
+from rhoflow.density.free_atoms import form_factor, smooth_form_factor
 from rhoflow.density.spectra import Complexes, indices_within, squared_lengths
-from rhoflow.density.valence import Valence, n_electrons
+from rhoflow.density.valence import Valence
 
 # Strength and order of the window. Of the pairs of 10 or 36 with 4 to 16 this one came closest to VASP's own
 # superposed atoms (AECCAR1 of Si, beyond 1 A) on the file's grid and on every second and third point of it.
@@ -48,7 +51,7 @@ def deformation(rho: Floats, structure: Structure, valence: Valence, *, smoothin
     valence : mapping of str to mapping of str to float
         Electrons by element and shell, from `choose_valence`.
     smoothing : float
-        Width of the Gaussian filter that `rho` went through [A]; 0: none.
+        Width of the Gaussian filter that `rho` went through [A]; 0: none, its cores are those of a potential.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def deformation(rho: Floats, structure: Structure, valence: Valence, *, smoothin
         at most, which `choose_valence` sees to).
     """
     free_atoms = promolecule(structure, rho.shape, valence, smoothing=smoothing)
-    free_atoms *= -rho.mean() * structure.volume / n_electrons(structure, valence)
+    free_atoms *= -rho.mean() / free_atoms.mean()
     free_atoms += rho
     return free_atoms
 
@@ -79,7 +82,8 @@ def promolecule(structure: Structure, shape: tuple[int, ...], valence: Valence, 
     """
     lattice = structure.lattice.matrix
     q_max = _q_max(structure.lattice, shape)
-    factors = {element: form_factor(element, shells) for element, shells in valence.items()}
+    atom = form_factor if smoothing else smooth_form_factor
+    factors = {element: atom(element, shells) for element, shells in valence.items()}
     i, j, k = indices_within(lattice, q_max)
     k = k[k % shape[2] <= shape[2] // 2]  # the others are complex conjugates of these, which irfftn knows
     atoms = {element: _phases(frac_coords, i, j, k) for element, frac_coords in _by_element(structure).items()}

@@ -102,11 +102,6 @@ def name_shells(valence: Valence) -> dict[str, str]:
     }
 
 
-def n_electrons(structure: Structure, valence: Valence) -> float:
-    """Electrons of the valence shells of all atoms in the cell."""
-    return float(sum(sum(valence[site.specie.symbol].values()) for site in structure))
-
-
 def _inwards(atom: Shells, layers: Sequence[Sequence[str]]) -> Iterator[Shells]:
     """Yield the first layer, the first two, ...; without shells that the atom lacks and layers that add nothing."""
     shells: dict[str, float] = {}
