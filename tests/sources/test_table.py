@@ -128,6 +128,33 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     assert table.bad_cells == {}
 
 
+def test_excel_gives_what_csv_gives(tmp_path: Path) -> None:
+    """Real Excel files: numbers as cells, a blank cell, words, and an id that looks like a number."""
+    frame = pd.DataFrame(
+        {"material_id": ["a", "12", "c"], "k_vrh_GPa": [0.1, 1e-17 + 1 / 3, None], "note": ["x", None, "z"]}
+    )
+    frame.to_excel(tmp_path / "p.xlsx", index=False)
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    one, other = read_table(tmp_path / "p.xlsx"), read_table(tmp_path / "p.csv")
+    assert one.ids == other.ids == ["a", "12", "c"]
+    assert one.numbers["k_vrh"].tolist()[:2] == other.numbers["k_vrh"].tolist()[:2] == [0.1, 1e-17 + 1 / 3]
+    assert one.texts == other.texts == {"note": ["x", "", "z"]}
+    assert one.bad_cells == other.bad_cells == {}
+
+
+def test_excel_sheet_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    rows = [["material_id", "k_vrh_GPa", "k_vrh_GPa"], ["a", 1, 2]]
+    pd.DataFrame(rows).to_excel(tmp_path / "p.xlsx", index=False, header=False)
+    with pytest.raises(StudyError, match="column 'k_vrh_GPa' stands there twice"):
+        read_table(tmp_path / "p.xlsx")
+
+
+def test_file_that_is_no_excel_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p.xlsx").write_text("material_id,k_vrh_GPa\n")
+    with pytest.raises(StudyError, match=r"p.xlsx: no readable table"):
+        read_table(tmp_path / "p.xlsx")
+
+
 def test_excel_without_its_reader_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_reader(path: Path, **_: object) -> None:
         raise ImportError("Missing optional dependency 'openpyxl'")

@@ -54,18 +54,19 @@ def snapshot_rows(snapshot: Path, *, field: str, dos: bool) -> Rows:
 
 
 def _row(material: dict[str, Any], aeccars: tuple[int, ...], *, dos: bool) -> dict[str, Any]:
-    core, valence = material["aeccar"] or (None, None)  # the project keeps no AECCAR1
-    paths = {f"aeccar{k}_path": path if k in aeccars else None for k, path in enumerate((core, None, valence))}
+    core, valence = material["aeccar"] or (None, None)
+    parts = (core, None, valence) if aeccars == (0, 2) else (None, None, None)  # the project keeps no AECCAR1
     dos_task = f"mp:{material['dos_task']}" if dos and material["dos_task"] else None
-    made_of = [material["density"], material["bytes"], material["etag"], material["aeccar_bytes"], *paths.values()]
+    made_of = [material["density"], material["bytes"], material["etag"], *parts]
+    made_of += [material["aeccar_bytes"] if any(parts) else None, dos_task]
     return {
         "material_id": material["id"],
         "path": material["density"],
         "structure_path": None,
         "run_path": None,
-        **paths,
+        **{f"aeccar{k}_path": path for k, path in enumerate(parts)},
         "dos": dos_task,
         "sha256": None,
         "size_bytes": material["bytes"],
-        "content_key": digest_json([*made_of, dos_task]),
+        "content_key": digest_json(made_of),
     }

@@ -93,11 +93,10 @@ def _read_cells(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif path.suffix in (".xlsx", ".xls", ".ods"):
-            frame = pd.read_excel(path, dtype=str)
+            frame = _under_header(pd.read_excel(path, dtype=str, keep_default_na=False, header=None), path)
         else:
-            # Duplicate column names must stay visible: with header=None pandas cannot rename the second one.
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig")
-            frame = frame.iloc[1:].set_axis([str(name) for name in frame.iloc[0]], axis=1)
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig")
+            frame = _under_header(rows, path)
     except ImportError as error:
         raise StudyError(f"{path}: cannot be read here ({error}); save the table as CSV") from None
     except (ValueError, OSError, BadZipFile) as error:  # pandas' parser errors, a wrong encoding are ValueErrors
@@ -107,6 +106,13 @@ def _read_cells(path: Path) -> pd.DataFrame:
     if twice:
         raise StudyError(f"{path}: column {twice[0]!r} stands there twice; rename or remove one")
     return pd.DataFrame({column: [_text(cell) for cell in frame[column]] for column in frame.columns})
+
+
+def _under_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Take the first row for the names of the columns; pandas would rename the second one of a name."""
+    if rows.empty:
+        raise StudyError(f"{path}: no readable table (it is empty)")
+    return rows.iloc[1:].set_axis([str(name) for name in rows.iloc[0]], axis=1)
 
 
 def _text(cell: Any) -> str:
