@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Element
 from pymatgen.symmetry.groups import SpaceGroup
 
 from rhoflow.config import MaterialsProjectSource
@@ -113,6 +114,16 @@ def test_range_of_what_the_project_lacks_is_refused() -> None:
         StudyError, match=r"source.ranges.lattice_constant: the Materials Project has no such property"
     ):
         asked(ranges={"lattice_constant": (3, 4)})
+
+
+def test_long_list_of_elements_is_cut_to_what_the_server_takes_and_the_rest_looked_at_again() -> None:
+    symbols = tuple(str(Element.from_Z(z)) for z in range(1, 60))
+    (search,) = asked(exclude_elements=symbols)
+    sent = search["exclude_elements"]
+    assert tuple(sent) == symbols[: len(sent)]
+    assert 57 <= len(",".join(sent)) <= 60
+    assert "Si" in symbols[: len(sent)]
+    assert misfit(exclude_elements=(*symbols[20:], "Si")) == "source.exclude_elements: it holds Si"
 
 
 def test_ids_are_asked_in_batches_without_other_filters() -> None:

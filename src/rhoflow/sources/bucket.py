@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,9 @@ class Bucket:
                 retries={"total_max_attempts": 1, "mode": "standard"},  # ours also cover the body
             ),
         )
+
+        # Pools and threads come and go; their connections must not stay open.
+        weakref.finalize(self, self._client.close)
 
     def head(self, location: str) -> Head | None:
         """Size and etag of ``s3://bucket/key``; None if there is no such object.
@@ -169,9 +174,9 @@ class Bucket:
         bucket, key = split_location(location)
         answer = self._client.get_object(Bucket=bucket, Key=key)
         head = _head(answer)
-        _check_head(location, head, size, etag)
         try:
-            with atomic(path) as part:
+            with contextlib.closing(answer["Body"]), atomic(path) as part:
+                _check_head(location, head, size, etag)
                 written = _write(answer["Body"].iter_chunks(CHUNK), part)
                 _check_bytes(location, written, head, sha256, md5_known=_etag_is_md5(head.etag, answer))
         except BotoCoreError:  # some are OSErrors too, but not of this machine

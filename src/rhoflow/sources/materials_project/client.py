@@ -36,8 +36,8 @@ class Client:
 
     Attributes
     ----------
-    rester : MPRester
-        The project's own client, which gives documents as dicts.
+    summary, core, tasks, robocrys, elasticity, electronic_structure : BaseRester
+        The project's own clients of these routes; they give documents as dicts.
     database_version : str
         Date of the database's release, e.g. ``2025.09.25``.
 
@@ -52,8 +52,22 @@ class Client:
         self._key = _read_key()
         self._endpoint = os.environ.get("MP_API_ENDPOINT") or None
         self._seen = threading.local()
-        self.rester: MPRester = self._insist("heartbeat", self._open)
-        self.database_version = str(self.rester.db_version) or "unknown"
+        self._rester: MPRester = self._insist("heartbeat", self._open)
+        self.database_version = str(self._rester.db_version) or "unknown"
+        from mp_api.client.routes.materials.elasticity import ElasticityRester
+        from mp_api.client.routes.materials.electronic_structure import ElectronicStructureRester
+        from mp_api.client.routes.materials.materials import MaterialsRester
+        from mp_api.client.routes.materials.robocrys import RobocrysRester
+        from mp_api.client.routes.materials.summary import SummaryRester
+        from mp_api.client.routes.materials.tasks import TaskRester
+
+        self.summary, self.core, self.tasks = map(self._route, (SummaryRester, MaterialsRester, TaskRester))
+        self.robocrys, self.elasticity = map(self._route, (RobocrysRester, ElasticityRester))
+        self.electronic_structure = self._route(ElectronicStructureRester)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._rester.session.close()
 
     def ask(self, what: str, request: Callable[[], Any]) -> list[Any]:
         """Return the documents that a request gives; it is sent again while the server or the network fails.
@@ -63,7 +77,7 @@ class Client:
         what : str
             What is asked for, for messages.
         request : callable
-            Call of a method of `rester`; it may raise `TryAgainError` on an answer that it does not believe.
+            Call of a method of one of the clients; it may raise `TryAgainError` on an answer that it doubts.
 
         Raises
         ------
@@ -151,6 +165,19 @@ class Client:
         rester = MPRester(endpoint=self._endpoint, use_document_model=False, mute_progress_bars=True)
         rester.session.hooks["response"].append(self._look_at)
         return rester
+
+    def _route(self, kind: type[Any]) -> Any:
+        """Make the client of a route, all with one session.
+
+        `MPRester` has them too, but they work out their fields anew for each field of each request: a second a page.
+        """
+        quick = type(f"Quick{kind.__name__}", (kind,), {"available_fields": list(kind.document_model.model_fields)})
+        return quick(
+            endpoint=self._rester.endpoint,
+            session=self._rester.session,
+            use_document_model=False,
+            mute_progress_bars=True,
+        )
 
     def _look_at(self, response: Response, **_: Any) -> None:
         """Refuse a page with fewer documents than the server says it has; the client would take it for the last."""

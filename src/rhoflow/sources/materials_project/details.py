@@ -57,10 +57,6 @@ class Details:
     ) -> None:
         self._client, self._bucket, self._heads, self._source = client, bucket, heads, source
         self._all_electron, self._dos = all_electron, dos
-        materials = client.rester.materials
-        # The client makes these on first use, which two threads must not do at once.
-        self._tasks, self._robocrys = materials.tasks, materials.robocrys
-        self._elasticity, self._electronic_structure = materials.elasticity, materials.electronic_structure
 
     def complete(self, rows: list[Row]) -> list[Row]:
         """Look up a batch of rows; rejected ones stay as they are.
@@ -85,12 +81,14 @@ class Details:
         objects = self._objects(self._ordered_tasks(ids))
         wants_text = self._source.descriptions == "materials_project"
         texts = self._ask(
-            "descriptions", self._robocrys.search_docs, ids if wants_text else [], "description", text_of
+            "descriptions", self._client.robocrys.search_docs, ids if wants_text else [], "description", text_of
         )
-        tensors = self._ask("elastic tensors", self._elasticity.search, elastic, "elastic_tensor", elastic_tensor_of)
+        tensors = self._ask(
+            "elastic tensors", self._client.elasticity.search, elastic, "elastic_tensor", elastic_tensor_of
+        )
         states = self._ask(
             "densities of states",
-            self._electronic_structure.search,
+            self._client.electronic_structure.search,
             ids if self._dos else [],
             "dos.task_id",
             dos_task_of,
@@ -122,7 +120,7 @@ class Details:
         functionals = self._source.functionals
         statics = self._ask(
             "calculations",
-            self._client.rester.materials.search,
+            self._client.core.search,
             ids,
             "calc_types,deprecated_tasks",
             lambda document: static_tasks_of(document, functionals),
@@ -131,7 +129,7 @@ class Details:
         updated: dict[int, datetime] = {}
         for start in range(0, len(named), TASKS_AT_ONCE):
             names = named[start : start + TASKS_AT_ONCE]
-            search = partial(self._tasks.search, task_ids=names, fields=["task_id", "last_updated"])
+            search = partial(self._client.tasks.search, task_ids=names, fields=["task_id", "last_updated"])
             documents = self._client.ask("tasks", search)
             updated.update(found for document in _dicts(documents) if (found := last_update(document)))
         nothing = RejectedMaterialError(

@@ -67,8 +67,7 @@ def write_snapshot(
     """
     ids = read_ids(source)
     asked = searches(source, ids)
-    with quiet_client(), _full_disk_told(cache):
-        client = Client(wait_s=wait_s)
+    with quiet_client(), _full_disk_told(cache), contextlib.closing(Client(wait_s=wait_s)) as client:
         selection = _selection(source, ids) | {"all_electron": all_electron, "dos": dos}
         pages = Pages(cache, {"database_version": client.database_version, "selection": selection, "format": 1})
         found = _find(client, pages, source, asked, explicit=bool(ids))
@@ -76,8 +75,8 @@ def write_snapshot(
         chosen = sorted(places)[: source.limit]
         _check_some_left(pages, found, places, chosen, client.database_version)
         connections = min(32, HEADS_A_CONNECTION * source.connections)
-        bucket = Bucket(connections=connections, wait=wait_s)
         with _threads(connections) as heads:
+            bucket = Bucket(connections=connections, wait=wait_s)
             details = Details(client, bucket, heads, source, all_electron=all_electron, dos=dos)
             batches = _complete(details, pages, [places[material_id] for material_id in chosen])
         header = {
@@ -124,7 +123,7 @@ def _ask_page(client: Client, search: Search, page: int, known: Collection[str])
     """Ask for a page of summary documents; one that repeats materials of the pages before is asked for again."""
 
     def request() -> Any:
-        documents = client.rester.materials.summary.search(
+        documents = client.summary.search(
             **search, fields=list(SUMMARY_FIELDS), chunk_size=PAGE, _page=page, _sort_fields="material_id"
         )
         ids = [shown_id(str(document.get("material_id"))) for document in documents]

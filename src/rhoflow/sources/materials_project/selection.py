@@ -32,6 +32,7 @@ _SEARCH_NAMES = {
     "universal_anisotropy": "elastic_anisotropy",
     "homogeneous_poisson": "poisson_ratio",
 }
+LONGEST_ELEMENTS = 60  # characters of a list of elements (emmet-api: max_length)
 _NOT_SEARCHABLE = {"density_atomic"}
 _ID = re.compile(r"[a-z]+-[0-9a-z]+")
 Search = dict[str, Any]
@@ -56,9 +57,9 @@ def searches(source: MaterialsProjectSource, ids: tuple[str, ...]) -> list[Searc
     if source.crystal_system or source.lattice == "fcc_loose":
         common["crystal_system"] = (source.crystal_system or "cubic").capitalize()
     if source.elements:
-        common["elements"] = list(source.elements)
+        common["elements"] = _that_fit(source.elements)
     if source.exclude_elements:
-        common["exclude_elements"] = list(source.exclude_elements)
+        common["exclude_elements"] = _that_fit(source.exclude_elements)
     has_props = (["charge_density"] if source.needs_density else []) + (["elasticity"] if source.complete else [])
     if has_props:
         common["has_props"] = has_props
@@ -67,6 +68,11 @@ def searches(source: MaterialsProjectSource, ids: tuple[str, ...]) -> list[Searc
             common[_SEARCH_NAMES.get(key, key)] = limits
     groups = FCC if source.lattice == "fcc" else source.space_groups
     return [common | {"spacegroup_number": group} for group in groups] if groups else [common]
+
+
+def _that_fit(symbols: tuple[str, ...]) -> list[str]:
+    """As many symbols as the server takes in one list; `misfit` looks at the others."""
+    return [symbol for n, symbol in enumerate(symbols) if len(",".join(symbols[: n + 1])) <= LONGEST_ELEMENTS]
 
 
 def limits_of(source: MaterialsProjectSource) -> dict[str, tuple[float | None, float | None]]:
