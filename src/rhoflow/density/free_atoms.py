@@ -79,30 +79,27 @@ def smooth_form_factor(element: str, shells: Shells) -> FormFactor:
     equal charge, as potentials smooth theirs: outside nothing changes, and the cusp is gone.
     Parameters and result are those of `form_factor`.
     """
-    whole, removed = form_factor(element, shells), _removed(element, tuple(shells.items()))
-
-    def evaluate(wave_numbers: Floats) -> Floats:
-        return np.asarray(whole(wave_numbers) - removed(np.minimum(wave_numbers, _Q_END)))
-
-    return evaluate
+    spline = _smooth(element, tuple(shells.items()))
+    return lambda wave_numbers: np.asarray(spline(np.minimum(wave_numbers, _Q_END)))
 
 
 @cache
-def _removed(element: str, shells: tuple[tuple[str, float], ...]) -> CubicSpline:
-    """Fourier transform [electrons] of what a smooth core takes away: the density inside less the polynomial."""
+def _smooth(element: str, shells: tuple[tuple[str, float], ...]) -> CubicSpline:
+    """Spline of `smooth_form_factor` up to the end of the waves."""
     q = np.arange(0, _Q_END + 0.01, 0.05)
-    f = form_factor(element, dict(shells))(q) * np.exp(-10 * (q / _Q_END) ** 6)  # ends softly: no ripples in r
+    f = form_factor(element, dict(shells))(q)
     x, weights = np.polynomial.legendre.leggauss(64)
     r, step = CORE_RADIUS * (x + 1) / 2, 1e-4 * CORE_RADIUS
     weights = weights * CORE_RADIUS / 2 * 4 * np.pi * r**2
-    *density, before, edge, after = _density(np.append(r, CORE_RADIUS + step * np.array([-1, 0, 1])), q, f)
+    soft = f * np.exp(-10 * (q / _Q_END) ** 6)  # no ripples in r
+    *density, before, edge, after = _density(np.append(r, CORE_RADIUS + step * np.array([-1, 0, 1])), q, soft)
     powers = np.array([0, 2, 4])
     terms = r[:, None] ** powers
     equations = [CORE_RADIUS**powers, powers * CORE_RADIUS ** (powers - 1.0), weights @ terms]
     wanted = [edge, (after - before) / (2 * step), weights @ density]
-    difference = density - terms @ np.linalg.solve(equations, wanted)
-    nodes = np.arange(0, _Q_END + 0.3, 0.25)  # what ends at 0.5 A varies slowly with q
-    return CubicSpline(nodes, np.sinc(np.outer(nodes, r) / np.pi) @ (weights * difference))
+    removed = density - terms @ np.linalg.solve(equations, wanted)
+    f -= np.sinc(np.outer(q, r) / np.pi) @ (weights * removed)
+    return CubicSpline(q, f, bc_type=((1, 0.0), "not-a-knot"))
 
 
 def _density(r: Floats, q: Floats, f: Floats) -> Floats:
