@@ -234,6 +234,16 @@ def test_answers_in_flight_are_kept_when_the_job_stops(endpoint: FakeEndpoint, s
     assert sum(body(text) in store for text in "abcd") == len(endpoint.asked) - 1 > 0
 
 
+@pytest.mark.timeout(60)
+def test_nobody_waits_once_the_job_has_stopped(endpoint: FakeEndpoint, store: AnswerStore) -> None:
+    endpoint.script = [send(429, {}, Retry_After="30"), send(401, {"error": {"message": "no"}})]
+    endpoint.delay_s = 0.3  # both are on their way at once
+    start = time.monotonic()
+    with pytest.raises(StudyError, match="HTTP 401"):
+        ask(endpoint, store, *"abcd", concurrency=2)
+    assert time.monotonic() - start < 15
+
+
 def test_key_is_in_no_file_message_or_log(
     endpoint: FakeEndpoint,
     store: AnswerStore,

@@ -211,8 +211,8 @@ def test_tokens_are_those_of_texts_and_images(endpoint: FakeEndpoint, root: Path
     content = [{"type": "text", "text": "x" * 10}, {"type": "image_url", "image_url": {"url": "data:" + "A" * 999}}]
     body = {"messages": [{"role": "system", "content": "y" * 30}, {"role": "user", "content": content}]}
     job = _job(endpoint, root, image_tokens=85)
-    assert (CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE) == (3, 4)
-    assert estimate([body], job.store, job.options).input_tokens == 4 + 10 + 4 + 4 + 85
+    assert (CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE) == (2.5, 4)
+    assert estimate([body], job.store, job.options).input_tokens == 4 + 12 + 4 + 4 + 85
     assert "cost unknown: set llm.input_usd_per_million" in str(estimate([body], job.store, job.options))
 
 

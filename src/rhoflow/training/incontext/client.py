@@ -75,7 +75,6 @@ def ask_all(
                     future.result()
             except BaseException:
                 endpoint.stopped.set()  # calls in flight end and are stored; nobody starts another
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
 

@@ -79,7 +79,7 @@ def predict_in_context(job: InContextJob, *, backoff_s: float = BACKOFF_S) -> No
     bodies = (question.body for _, _, questions in job.runs() for question in questions)
     cost = estimate(bodies, job.store, job.options)
     write_json(job.root / estimate_file(job.target, job.level), asdict(cost))
-    print(f"llm {job.target} {job.level}, {job.folds} folds x {len(job.seeds)} seeds: {cost}", flush=True)
+    print(f"llm {job.target} {job.level}, folds x seeds {job.folds} x {len(job.seeds)}: {cost}", flush=True)
     if job.options.dry_run:
         print("llm.dry_run is true: nothing was asked. To ask, set llm.dry_run: false", flush=True)
         return
