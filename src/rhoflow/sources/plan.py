@@ -106,4 +106,5 @@ def _write_texts(snapshot: Path, folder: Path, shards: dict[str, list[dict[str, 
         if material["id"] in shard_of and material["text"]:
             texts[shard_of[material["id"]]][material["id"]] = material["text"]
     for shard, of_shard in texts.items():
-        write_if_changed(_texts_path(folder, shard), gzip.compress(json_bytes(of_shard), mtime=0))
+        plain = json.dumps(of_shard, sort_keys=True, ensure_ascii=False).encode()
+        write_if_changed(_texts_path(folder, shard), gzip.compress(plain, compresslevel=6, mtime=0))
