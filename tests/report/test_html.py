@@ -6,12 +6,14 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 
 from rhoflow.config import Study, load_study
 from rhoflow.materials.digests import read_json, write_json
+from rhoflow.report import labels
 from rhoflow.report.figures import write_figures
 from rhoflow.report.html import write_report
 from rhoflow.report.provenance import Code, lineage
@@ -183,3 +185,7 @@ def test_a_failed_leakage_check_is_shouted(small_root: Path, study: Study, code:
     write_json(file, {**read_json(file), "ok": False})
     write_report(small_root, small_root / "report.html", study=study, code=code)
     assert "Leakage check: FAILED" in Page((small_root / "report.html").read_text()).text
+
+
+def test_every_field_has_a_name() -> None:
+    assert set(labels.FIELDS) == set(get_args(Study.model_fields["field"].annotation))

@@ -30,7 +30,6 @@ from rhoflow.report.runs import Series, read_series
 from rhoflow.report.tables import results_table, training_table
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_FIELDS = {"total": "valence electron density", "spin": "spin density"}
 
 
 def write_report(root: Path, out: Path, *, study: Study, code: Code | None = None) -> None:
@@ -65,7 +64,7 @@ def report_content(root: Path, study: Study, code: Code) -> dict[str, Any]:
     return {
         "study": study.study,
         "targets": [_target(study, target, series, frame, figures, origin) for target in study.targets],
-        "field": _FIELDS[study.field],
+        "field": labels.FIELDS[study.field],
         "facts": _facts(study, series, crystals, root, origin),
         "overview": figures.get(("overview", None)),
         "slices": figures.get(("slices", None)),

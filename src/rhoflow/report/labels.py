@@ -16,6 +16,12 @@ BASELINES = {
     "pixels-ridge": "Image pixels + ridge",
     "tfidf-ridge": "Text TF-IDF + ridge",
 }
+FIELDS = {
+    "total": "valence electron density",
+    "spin": "spin density",
+    "deformation": "deformation density (valence electrons minus free atoms)",
+    "all_electron": "all-electron density",
+}
 DASH = "–"
 # What is resampled for an interval, by strategy of the splits.
 RESAMPLED = {
