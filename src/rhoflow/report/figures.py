@@ -143,8 +143,8 @@ def _distribution(target: str, crystals: pd.DataFrame) -> Entry:
 def _slices(study: Study, names: dict[str, str]) -> Entry:
     plane = study.slices.plane if isinstance(study.slices.plane, str) else "({}{}{})".format(*study.slices.plane)
     caption = (
-        f"The {labels.FIELDS[study.field]} of {len(names)} crystals on the {plane} plane, {study.slices.pixels} × {study.slices.pixels}"
-        " pixels, as the networks see it: z-scored and divided into [−1, 1] (0 is the mean of the image). Below each,"
+        f"The {labels.FIELDS[study.field]} of {len(names)} crystals on the {plane} plane,"
+        f" {study.slices.pixels} × {study.slices.pixels} pixels, as the networks see it: z-scored and divided into [−1, 1] (0 is the mean of the image). Below each,"
         " the side of the square. Crystals are drawn by a hash of their id, one a prototype; the colours are on an"
         " asinh scale, the same for all."
     )
