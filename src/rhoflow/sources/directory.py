@@ -142,14 +142,17 @@ def _list(where: str, roots: set[str], above: set[str]) -> tuple[list[str], list
     files, folders, links = [], [], []
     with os.scandir(where) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            name = entry.name
+            if name.startswith("."):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.name)
-            elif entry.is_symlink() and os.path.isdir(entry.path):  # False for a link to itself
-                links.append(entry.name)
+            if entry.is_file(follow_symlinks=False):
+                files.append(name)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+            elif os.path.isdir(entry.path):  # False for a link to itself
+                links.append(name)
             else:
-                files.append(entry.name)
+                files.append(name)
     for name in sorted(links):
         if _enter(os.path.realpath(f"{where}/{name}"), roots, above):
             folders.append(name)
@@ -211,11 +214,13 @@ def _material(
 def _first_kind(where: str, present: set[str], kinds: tuple[str, ...], naming: Naming) -> tuple[Stamp, ...]:
     """Stamps of the files of the first kind that occurs, packed in whatever way."""
     for kind in kinds:
-        name = naming(kind)
-        names = [name + packed for packed in _PACKED if name + packed in present]
-        found = tuple(stamp for stamp in (_stamp(f"{where}/{name}") for name in names) if stamp)
+        found = []
+        for packed in _PACKED:
+            name = naming(kind) + packed
+            if name in present and (stamp := _stamp(f"{where}/{name}")):
+                found.append(stamp)
         if found:
-            return found
+            return tuple(found)
     return ()
 
 
