@@ -191,6 +191,23 @@ def test_bad_object_is_a_rejection_that_names_the_object(shard: Shard, case: str
     assert str(shard.scratch) not in detail
 
 
+def test_bad_aeccar_is_named_as_the_object_too(shard: Shard) -> None:
+    aeccar = [f"s3://bucket/aeccar{k}s/mp-3.json.gz" for k in (0, 2)]
+    shard.bucket.objects |= dict.fromkeys(aeccar, mp_object(3)) | {aeccar[1]: b"garbage"}
+    shard.entries["mp-3"]["aeccar"] = [aeccar[0], None, aeccar[1]]
+    rejected = shard.run(field="all_electron").rejected["mp-3"]
+    assert rejected["detail"].startswith(aeccar[1])
+
+
+def test_downloads_of_a_killed_process_go_even_if_none_is_needed(shard: Shard) -> None:
+    shard.run()
+    shard.forget_outputs()
+    (shard.scratch / "0007" / "_downloads").mkdir()
+    (shard.scratch / "0007" / "_downloads" / "left.json.gz").write_bytes(b"x")
+    assert shard.run_fetching() == []
+    assert not (shard.scratch / "0007" / "_downloads").exists()
+
+
 def test_progress_counts_rejections(shard: Shard, capsys: pytest.CaptureFixture[str]) -> None:
     shard.bucket.objects[location("mp-1")] = b"garbage"
     shard.run()
@@ -229,13 +246,16 @@ def test_downloads_that_all_fail_stop_the_stage(shard: Shard) -> None:
 # --- resume
 
 
-def test_rerun_downloads_only_what_was_in_flight(shard: Shard, undisturbed: list[bytes]) -> None:
+def test_rerun_downloads_only_what_was_in_flight(
+    shard: Shard, undisturbed: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     stop_at(shard, "mp-3")
     assert [path.stem for path in shard.records] == ["mp-0", "mp-1", "mp-2"]
     assert not shard.store.exists()
     assert shard.run_fetching() == ["mp-3", "mp-4", "mp-5"]
     assert shard.outputs() == undisturbed
     assert shard.records == []
+    assert "ingest 0007: 3 downloads are there already" in capsys.readouterr().err
 
 
 def test_no_download_is_repeated_when_only_the_archive_was_missing(

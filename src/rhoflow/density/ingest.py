@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,6 +18,7 @@ from rhoflow.materials.disk import full_disk_stops
 from rhoflow.materials.shards import ShardReport
 from rhoflow.progress import track
 from rhoflow.sources.fetch import Arrivals, is_remote, local_files
+from rhoflow.sources.local import LocalFiles
 from rhoflow.sources.plan import read_plan
 
 Entry = Mapping[str, Any]
@@ -84,6 +87,15 @@ def _needed(entry: Entry, field: str) -> Entry:
     return {**entry, "aeccar": [entry["aeccar"][k] if k in numbers else None for k in range(3)]}
 
 
+def _with_locations(detail: str, entry: Entry, local: LocalFiles) -> str:
+    """Name the files of a message as the plan does: a download's own path says nothing to a user."""
+    paths = (local.density, local.structure, local.run, *local.aeccar)
+    locations = (entry["density"], entry["structure"], entry["run"], *entry["aeccar"])
+    for path, location in zip(paths, locations, strict=True):
+        detail = detail.replace(str(path), location) if path else detail
+    return detail
+
+
 class _Shard:
     """The work on one shard."""
 
@@ -103,12 +115,19 @@ class _Shard:
             if self._scratch:
                 stack.enter_context(only_writer(self._scratch.folder))
                 self._finished = self._scratch.finished()
-                for part in self._store.parent.glob(f".{self._store.name}.*.part"):  # of a killed process
-                    part.unlink()
+                if self._finished:
+                    print(f"ingest {self._name}: {len(self._finished)} downloads are there already", file=sys.stderr)
+                self._clean_up()
             self._write_archive(connections, keep)
             self.report.write(self._store)
             if self._scratch:
                 self._scratch.close(self._store, self.report.digests, self.report.stats)
+
+    def _clean_up(self) -> None:
+        """Remove what a killed process left half done."""
+        shutil.rmtree(self._downloads, ignore_errors=True)
+        for part in self._store.parent.glob(f".{self._store.name}.*.part"):
+            part.unlink()
 
     def _write_archive(self, connections: int, keep: Path | None) -> None:
         todo = [entry for entry in self._entries if entry["id"] not in self._finished]
@@ -149,9 +168,8 @@ class _Shard:
         self._failed_in_a_row = 0
         try:
             return make_record(entry, local, self._what)
-        except RejectedMaterialError as error:  # a download's own path says nothing to a user
-            detail = error.detail.replace(str(local.density), local.origin)
-            raise RejectedMaterialError(error.reason, detail) from error
+        except RejectedMaterialError as error:
+            raise RejectedMaterialError(error.reason, _with_locations(error.detail, entry, local)) from error
 
     def _count_failures(self, error: RejectedMaterialError) -> None:
         """Stop where the network is down: a study without its materials would go on as if that were all there is."""
