@@ -152,8 +152,9 @@ def mp(monkeypatch: pytest.MonkeyPatch):
 
     def make(**answers: list[object]) -> FakeRester:
         rester = FakeRester({name.replace("_", "-"): list(values) for name, values in answers.items()})
-        opened = SimpleNamespace(materials=SimpleNamespace(electronic_structure_dos=rester), db_version="2026.1")
+        opened = SimpleNamespace(session=SimpleNamespace(close=lambda: None), db_version="2026.1")
         monkeypatch.setattr(Client, "_open", lambda self: opened)
+        monkeypatch.setattr(Client, "_route", lambda self, kind: rester)
         monkeypatch.setenv("MP_API_KEY", "0123456789abcdef0123456789abcdef")
         return rester
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,7 @@ def dos_shard(plan: Path, store: Path, *, wait_s: float = WAIT_S) -> ShardReport
     """
     report = ShardReport("dos")
     materials = read_plan(plan)
-    project = _Project(wait_s)
-    with atomic(store) as part, h5py.File(part, "w") as file:
+    with closing(_Project(wait_s)) as project, atomic(store) as part, h5py.File(part, "w") as file:
         for material in track(materials, total=len(materials), what=f"dos {plan.stem}"):
             material_id = check_id(material["id"])
             try:
@@ -98,18 +98,23 @@ class _Project:
 
     def read(self, task_id: str) -> TotalDos:
         """Read the total density of states of a calculation."""
-        from rhoflow.sources.materials_project.client import Client
+        from rhoflow.sources.materials_project.client import Client, quiet_client
 
         check_id(task_id)  # it becomes part of a query
-        self.client = self.client or Client(wait_s=self.wait_s)
-        rester = self.client.rester.materials.electronic_structure_dos
-        found = self.client.ask(f"the density of states of {task_id}", lambda: _ask(rester, task_id))
+        with quiet_client():
+            client = self.client = self.client or Client(wait_s=self.wait_s)
+            found = client.ask(f"the density of states of {task_id}", lambda: _ask(client.dos, task_id))
         if not found:
             raise RejectedMaterialError(
                 Reason.NO_FIELD, f"the Materials Project has no density of states of {task_id}, though it names it"
             )
         dos: TotalDos = found[0]
         return dos
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self.client:
+            self.client.close()
 
 
 def _ask(rester: Any, task_id: str) -> list[TotalDos]:

@@ -36,7 +36,7 @@ class Client:
 
     Attributes
     ----------
-    summary, core, tasks, robocrys, elasticity, electronic_structure : BaseRester
+    summary, core, tasks, robocrys, elasticity, electronic_structure, dos : BaseRester
         The project's own clients of these routes; they give documents as dicts.
     database_version : str
         Date of the database's release, e.g. ``2025.09.25``.
@@ -55,7 +55,7 @@ class Client:
         self._rester: MPRester = self._insist("heartbeat", self._open)
         self.database_version = str(self._rester.db_version) or "unknown"
         from mp_api.client.routes.materials.elasticity import ElasticityRester
-        from mp_api.client.routes.materials.electronic_structure import ElectronicStructureRester
+        from mp_api.client.routes.materials.electronic_structure import DosRester, ElectronicStructureRester
         from mp_api.client.routes.materials.materials import MaterialsRester
         from mp_api.client.routes.materials.robocrys import RobocrysRester
         from mp_api.client.routes.materials.summary import SummaryRester
@@ -63,7 +63,7 @@ class Client:
 
         self.summary, self.core, self.tasks = map(self._route, (SummaryRester, MaterialsRester, TaskRester))
         self.robocrys, self.elasticity = map(self._route, (RobocrysRester, ElasticityRester))
-        self.electronic_structure = self._route(ElectronicStructureRester)
+        self.electronic_structure, self.dos = map(self._route, (ElectronicStructureRester, DosRester))
 
     def close(self) -> None:
         """End the connection."""
