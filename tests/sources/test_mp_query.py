@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -299,6 +301,30 @@ def test_finished_pages_are_not_asked_again(
     assert len(asked(fake_mp, PATHS[route])) == 2  # of four
 
 
+@pytest.mark.slow
+def test_query_killed_at_any_moment_goes_on_where_it_was(
+    fake_mp: FakeMaterialsProject, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom rhoflow.config import MaterialsProjectSource\n"
+        "from rhoflow.sources.materials_project import query\nquery.PAGE = query.BATCH = 10\n"
+        "source = MaterialsProjectSource(kind='materials_project', stable=False, needs_density=False)\n"
+        "query.write_snapshot(source, Path(sys.argv[1]), Path(sys.argv[2]), all_electron=False, dos=True)"
+    )
+    snapshot, cache = tmp_path / "snapshot.jsonl.gz", tmp_path / "cache"
+    command = [sys.executable, "-c", code, str(snapshot), str(cache)]
+    environment = os.environ | fake_mp.environment()
+    for pages in (1, 8, 19, 22, 30, 37):  # of 40
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+            while process.poll() is None and len(list(cache.rglob("*.jsonl"))) < pages:
+                time.sleep(0.001)
+            process.kill()
+        assert pages <= len(list(cache.rglob("*.jsonl"))) < 40  # killed on the way
+    subprocess.run(command, env=environment, check=True)
+    assert snapshot.read_bytes() == undisturbed[0]
+    assert not cache.exists()
+
+
 def test_pages_of_another_question_are_not_used(ask: Queried, fake_mp: FakeMaterialsProject) -> None:
     fake_mp.order({PATHS["core"]: Fault("500", times=None)})
     with pytest.raises(StudyError, match=r"no answer to calculations"):
@@ -334,7 +360,7 @@ def test_documents_that_are_none_are_rejected_one_by_one(
                 document["band_gap"] = "wide"
             elif selection.shown_id(document["material_id"]) == infinite:
                 document["efermi"] = float("inf")
-        return [*documents, {"material_id": None, "band_gap": 1.0}]
+        return [*documents, {"material_id": None, "band_gap": 1.0}, {"material_id": None}, None]
 
     monkeypatch.setattr(SummaryRester, "search", search)
     rows = ask().rows
@@ -343,8 +369,9 @@ def test_documents_that_are_none_are_rejected_one_by_one(
         "detail": "band_gap is 'wide'; it must be a finite number",
     }
     assert "efermi is inf" in rows[infinite]["rejected"]["detail"]
-    assert sum("rejected" in row and row["rejected"]["reason"] == Reason.BAD_ID for row in rows.values()) == 1
-    assert len(rows) == len(visible(fake_mp)) + 1
+    reasons = Counter(row["rejected"]["reason"] for row in rows.values() if "rejected" in row)
+    assert (reasons[Reason.BAD_ID], reasons[Reason.BAD_DOCUMENT]) == (2, 3)
+    assert len(rows) == len(visible(fake_mp)) + 3
 
 
 def test_object_that_never_answers_is_rejected_and_the_others_stay(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pymatgen.core import Element
-from pymatgen.symmetry.groups import SpaceGroup
+from pymatgen.symmetry.groups import sg_symbol_from_int_number
 
 from rhoflow.config import MaterialsProjectSource
 from rhoflow.errors import Reason, RejectedMaterialError, StudyError
@@ -50,7 +50,7 @@ def misfit(**settings: Any) -> str | None:
 
 
 def test_fcc_groups_are_the_cubic_ones_with_an_f_lattice() -> None:
-    symbols = {number: SpaceGroup.from_int_number(number).symbol for number in selection.CUBIC}
+    symbols = {number: sg_symbol_from_int_number(number) for number in selection.CUBIC}
     assert tuple(number for number, symbol in symbols.items() if symbol.startswith("F")) == selection.FCC
 
 

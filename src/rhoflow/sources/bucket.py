@@ -94,10 +94,9 @@ class Bucket:
         """
         bucket, key = split_location(location)
         try:
-            answer = self._ask(location, lambda: self._client.head_object(Bucket=bucket, Key=key))
+            return self._ask(location, lambda: _head(self._client.head_object(Bucket=bucket, Key=key)))
         except _AbsentError:
             return None
-        return _head(answer)
 
     def fetch(
         self,
@@ -224,6 +223,8 @@ def _client_error(response: dict[str, Any]) -> Exception:
 
 
 def _head(answer: dict[str, Any]) -> Head:
+    if "ContentLength" not in answer:
+        raise TryAgainError("an answer without a length")
     return Head(int(answer["ContentLength"]), str(answer.get("ETag", "")).strip('"'))
 
 

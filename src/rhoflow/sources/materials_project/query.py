@@ -11,7 +11,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from rhoflow.progress import track
 from rhoflow.sources.bucket import Bucket
 from rhoflow.sources.materials_project.client import Client, quiet_client
 from rhoflow.sources.materials_project.details import Details
-from rhoflow.sources.materials_project.documents import SUMMARY_FIELDS, material_id_of, properties_of, shown_id
+from rhoflow.sources.materials_project.documents import SUMMARY_FIELDS, material_id_of, properties_of
 from rhoflow.sources.materials_project.pages import Pages, Row
 from rhoflow.sources.materials_project.selection import LATTICES, Search, misfit, read_ids, searches
 from rhoflow.sources.materials_project.snapshot import write_lines
@@ -105,29 +105,29 @@ def _find(
     """Ask for all pages of the searches that are not there yet; return the pages' names."""
     names: list[str] = []
     for number, search in enumerate(track(asked, total=len(asked), what="query: searches")):
-        mine: list[str] = []
+        known: set[str] = set()
         for page in itertools.count(1):
             name = f"found/{number:04d}-{page:04d}"
             if pages.facts(name) is None:
-                documents = _ask_page(client, search, page, pages.places(mine).keys())
+                documents = _ask_page(client, search, page, known)
                 _keep_page(pages, name, documents, client.total, source, explicit=explicit)
             facts = _facts(pages, name)
-            mine.append(name)
+            names.append(name)
+            known.update(facts["ids"])
             if page * PAGE >= facts["total"]:
                 break
-        names += mine
     return names
 
 
-def _ask_page(client: Client, search: Search, page: int, known: Collection[str]) -> list[Any]:
+def _ask_page(client: Client, search: Search, page: int, known: set[str]) -> list[Any]:
     """Ask for a page of summary documents; one that repeats materials of the pages before is asked for again."""
 
     def request() -> Any:
         documents = client.summary.search(
             **search, fields=list(SUMMARY_FIELDS), chunk_size=PAGE, _page=page, _sort_fields="material_id"
         )
-        ids = [shown_id(str(document.get("material_id"))) for document in documents]
-        repeated = len(ids) - len(set(ids) - set(known))
+        ids = _ids(documents)
+        repeated = len(ids) - len(set(ids) - known)
         if repeated:
             raise TryAgainError(f"a page with {repeated} materials of the pages before")
         return documents
@@ -149,7 +149,13 @@ def _keep_page(
     kept = [row for row in rows if row is not None]
     if total is None:  # then a page that is not full is the last
         total = int(name[-4:]) * PAGE + (len(documents) == PAGE)
-    pages.write(name, {"total": total, "left_out": len(rows) - len(kept)}, kept)
+    pages.write(name, {"total": total, "left_out": len(rows) - len(kept), "ids": _ids(documents)}, kept)
+
+
+def _ids(documents: list[Any]) -> list[str]:
+    """Collect the ids of documents as they came; what is no document or has no id has none."""
+    ids = (document.get("material_id") for document in documents if isinstance(document, dict))
+    return [material_id for material_id in ids if isinstance(material_id, str)]
 
 
 def _row(document: Any, source: MaterialsProjectSource, place: str, explicit: bool) -> Row | None:
