@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,7 @@ CRYSTALS = (
 STUDY = {
     "study": "small",
     "source": {"path": "crystals"},
-    "shards": 3,
+    "shards": 2,
     "grid": {"shape": [16, 16, 16]},
     "clean": {"iqr_factor": None},
     "slices": {"pixels": 32},
@@ -54,6 +55,13 @@ STUDY = {
         "threads": 1,
     },
     "report": {"bootstrap": 100, "examples": 2},
+}
+# How the trainings announce themselves, and the names of their logs.
+MESSAGES = {
+    r": Train image -> (\w+)": "image/{0}",
+    r": Train text \((\w+)\) -> (\w+)": "text/{1}.{0}",
+    r": Train image \+ text \((\w+)\) -> (\w+)": "fusion/{1}.{0}",
+    r": Fit the baselines for (\w+)": "baselines/{0}",
 }
 
 
@@ -95,6 +103,20 @@ class Workspace:
         after = self._logs()
         return Ran(sorted(job for job, when in after.items() if before.get(job) != when), output)
 
+    def plan(self) -> Ran:
+        """Run up to the views; say which jobs that took, and which ones snakemake would run next.
+
+        What the views say decides what is trained, so from there a dry run tells it exactly.
+        """
+        ran = self.run("--", *(str(path.relative_to(self.folder)) for path in sorted(self.root.glob("views/*.json"))))
+        told = self.run("--dry-run").output
+        planned = [
+            job.format(*found)
+            for message, job in MESSAGES.items()
+            for found in (match.groups() for match in re.finditer(message, told))
+        ]
+        return Ran(sorted({*ran.jobs, *planned}), ran.output + told)
+
     def kill_when(self, path: Path, *arguments: str) -> None:
         """Start snakemake, and SIGKILL it and all its jobs as soon as `path` is there."""
         process = self.start(*arguments)
@@ -103,6 +125,15 @@ class Workspace:
         assert process.poll() is None, process.communicate()[0]
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+    def kill_after(self, seconds: float, *arguments: str) -> bool:
+        """Start snakemake, and SIGKILL it and all its jobs after a while; tell whether it was still at work."""
+        process = self.start(*arguments)
+        time.sleep(seconds)
+        at_work = process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return at_work
 
     def _logs(self) -> dict[str, int]:
         # Every job opens its log anew, whatever it does.
