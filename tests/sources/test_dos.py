@@ -221,3 +221,37 @@ def test_project_is_not_opened_for_local_files(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(dos_module._Project, "read", lambda *_: pytest.fail("asked"))
     (tmp_path / "dos.json").write_text(json.dumps(LAYOUT))
     assert set(_gather(tmp_path, a=str(tmp_path / "dos.json"))[1].digests) == {"a"}
+
+
+def test_real_client_reads_the_projects_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mp) -> None:
+    """The client's own query on a Delta table of the project's layout, which here lies on the disk."""
+    import pyarrow as pa
+    from deltalake import DeltaTable, write_deltalake
+    from mp_api.client.routes.materials.electronic_structure import DosRester
+
+    rows = {
+        "identifier": ["aaaaabmm", "aaaaabmn"],  # mp-1000 and mp-1001, as the table spells them
+        "energies": [ENERGIES.tolist()] * 2,
+        "efermi": [0.25, 0.5],
+        "spin_up_densities": [[0.0, 1.0, 2.0, 1.0, 0.0]] * 2,
+        "spin_down_densities": [[0.0, 3.0, 1.0, 0.0, 0.0], None],
+    }
+    write_deltalake(tmp_path / "total-dos", pa.table(rows))
+    client = DosRester.__new__(DosRester)
+    client._query_builder = None
+
+    table = DeltaTable(tmp_path / "total-dos")
+    client.query_builder.register("total_dos", table)
+
+    def local(bucket: str, prefix: str, label: str) -> tuple[str, DeltaTable]:
+        assert (bucket, prefix) == ("materialsproject-parsed", "core/electronic-structure/total-dos/")
+        return label, table
+
+    monkeypatch.setattr(client, "_get_delta_table", local)
+    rester = mp()
+    monkeypatch.setattr(rester, "get_dos_from_task_id", client.get_dos_from_task_id)
+    store, report = _gather(tmp_path, a="mp:mp-1000", b="mp:mp-1001", c="mp:mp-1002")
+    assert _arrays(store, "a")["down"].tolist() == [0.0, 3.0, 1.0, 0.0, 0.0]
+    assert set(_arrays(store, "b")) == {"energies", "total"}
+    assert _efermi(store, "b") == 0.5
+    assert "no density of states of mp-1002" in report.stats["c"]["note"]
