@@ -108,10 +108,16 @@ def _keys(found: list[str]) -> Iterator[str]:
         is_key = parts[0] in Study.model_fields and all(re.fullmatch(r"\w+", part) for part in parts)
         if not is_key or parts[-1] in SUFFIXES:
             continue
-        if (len(parts) > 1 or colon) and not _has_key(Study, parts):
+        if (len(parts) > 1 or colon) and not (_has_key(Study, parts) or _is_fact(parts)):
             yield text
         elif value.startswith(" "):
             yield from _refused(parts, text, value)
+
+
+def _is_fact(parts: list[str]) -> bool:
+    """Whether this is no setting but one of the facts on a training in metrics.json, e.g. ``training.failures``."""
+    sources = (PROJECT / "src/rhoflow/training").rglob("*.py")
+    return parts[0] == "training" and any(f'"{parts[1]}":' in source.read_text() for source in sources)
 
 
 def _has_key(model: Any, parts: list[str]) -> bool:
@@ -168,6 +174,7 @@ def test_page_names_nothing_that_is_not_there(page: str) -> None:
         "`slices.pixel`",
         "`slices.window.cell`",
         "`field: totl`",
+        "`training.faults`",
         "`slices: {window: {cells: 8, angstrom: 12}}`",
         "`source.lattices`",
         "# Hours on a CPU:  snakemake --configfile studies/nothing.yaml",
