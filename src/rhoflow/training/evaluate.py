@@ -28,7 +28,7 @@ from rhoflow.materials.ids import hash_integer
 from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE
 from rhoflow.training.scaler import Scaler
 
-PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors")
+PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors", "openai")
 
 
 @dataclass(frozen=True)
@@ -108,40 +108,6 @@ def score(y_true: NDArray[np.float64], y_pred: NDArray[np.float64]) -> dict[str,
     }
 
 
-def evaluate_run(
-    *,
-    key: RunKey,
-    unit: str,
-    part: NDArray[np.str_],
-    y_true: NDArray[np.float64],
-    y_pred: NDArray[np.float64],
-    scaler: Scaler,
-    training: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Content of metrics.json.
-
-    Parameters
-    ----------
-    unit : str
-        Physical unit of the target, as printed.
-    part : (n,) str array
-        ``train``, ``val`` or ``test``.
-    y_true, y_pred : (n,) float64 array
-        In `unit`.
-    training : mapping or None
-        Weights and stages of a network; None for a baseline.
-    """
-    rows = {name: part == name for name in PARTS}
-    return {
-        **asdict(key),
-        "unit": unit,
-        "n": {name: int(rows[name].sum()) for name in PARTS},
-        "metrics": {name: score(y_true[rows[name]], y_pred[rows[name]]) for name in PARTS},
-        "scaler": asdict(scaler),
-        "training": None if training is None else dict(training),
-    }
-
-
 def write_run(
     folder: Path,
     *,
@@ -154,15 +120,32 @@ def write_run(
     scaler: Scaler,
     training: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Write predictions.parquet and metrics.json into `folder`; return the metrics (arguments: `evaluate_run`).
+    """Write predictions.parquet and metrics.json into `folder`; return the metrics.
 
     Materials are sorted by part and id first, so the bytes do not depend on their order.
+
+    Parameters
+    ----------
+    unit : str
+        Physical unit of the target, as printed.
+    ids, part : (n,) str array
+        Material ids; ``train``, ``val`` or ``test``.
+    y_true, y_pred : (n,) float64 array
+        In `unit`.
+    training : mapping or None
+        Weights and stages of a network; None for a baseline.
     """
     order = np.lexsort((ids, part))
     ids, part, y_true, y_pred = ids[order], part[order], y_true[order], y_pred[order]
-    metrics = evaluate_run(
-        key=key, unit=unit, part=part, y_true=y_true, y_pred=y_pred, scaler=scaler, training=training
-    )
+    rows = {name: part == name for name in PARTS}
+    metrics = {
+        **asdict(key),
+        "unit": unit,
+        "n": {name: int(rows[name].sum()) for name in PARTS},
+        "metrics": {name: score(y_true[rows[name]], y_pred[rows[name]]) for name in PARTS},
+        "scaler": asdict(scaler),
+        "training": None if training is None else dict(training),
+    }
     table = pd.DataFrame({"material_id": ids, "part": part, "y_true": y_true, "y_pred": y_pred})
     with atomic(folder / PREDICTIONS) as file:
         table.to_parquet(file, index=False)
