@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pymatgen.core import Structure
 from pymatgen.electronic_structure.core import Spin
 from pymatgen.io.vasp.outputs import Outcar, Vasprun
@@ -256,6 +258,7 @@ def test_file_that_is_no_outcar_is_refused(tmp_path: Path, content: bytes) -> No
         ("vasprun.xml.gz", b"no gzip"),
         ("OUTCAR.xz", lzma.compress(outcar_text(VaspRun()))[:-50]),
         ("OUTCAR.bz2", bz2.compress(outcar_text(VaspRun()))[:-50]),
+        ("OUTCAR.bz2", b"no bzip2"),
     ],
 )
 def test_damaged_packed_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
@@ -275,3 +278,24 @@ def test_number_that_fortran_could_not_print_leaves_its_property_out(tmp_path: P
     found = read_run(path).properties
     assert "efermi" not in found
     assert "band_gap" in found
+
+
+TEXTS = {"vasprun.xml": vasprun_text(MAGNET), "OUTCAR": outcar_text(MAGNET)}
+
+
+@given(name=st.sampled_from(sorted(TEXTS)), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_damage_does_worse_than_a_rejection(tmp_path_factory: pytest.TempPathFactory, name: str, data) -> None:
+    """A piece cut out, or overwritten, anywhere: a run comes out, or the reason why not."""
+    text = TEXTS[name]
+    start = data.draw(st.integers(0, len(text)))
+    stop = data.draw(st.integers(start, min(len(text), start + data.draw(st.sampled_from([1, 20, 10**6])))))
+    patch = data.draw(st.sampled_from([b"", b"0", b"-", b"*", b" ", b"nan", b"Xx", b"\xff", b"1e999"]))
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(text[:start] + patch + text[stop:])
+    try:
+        found, detail = read_run(path).properties, ""
+    except RejectedMaterialError as error:
+        found, detail = {}, error.detail
+    assert bool(found) != (str(path) in detail)
+    assert all(np.isfinite(value) for value in found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -81,7 +82,7 @@ def _take(log: _Log, line: bytes, lines: Iterator[bytes]) -> None:
         log.masses.append(float(match[1]))
         log.valences.append(float(match[2]))
     elif b"direct lattice vectors" in line:
-        log.lattice = [[float(word) for word in _FIXED.findall(next(lines))[:3]] for _ in range(3)]
+        log.lattice = [[float(word) for word in _FIXED.findall(row)[:3]] for row in islice(lines, 3)]
     elif b"ions per type" in line:
         log.counts = [int(word) for word in line.split(b"=")[1].split()]
     elif b"magnetization" in line and (match := _MOMENT.search(line)):

@@ -106,7 +106,11 @@ def read_run(path: Path) -> Run:
     from rhoflow.sources.vasprun import parse_vasprun
 
     parse: Callable[[IO[bytes]], Facts] = parse_vasprun if is_vasprun(path) else parse_outcar
-    facts = read_packed(path, parse)
+    run: Run = read_packed(path, lambda file: _run(parse(file), path))
+    return run
+
+
+def _run(facts: Facts, path: Path) -> Run:
     if not facts.converged:
         raise RejectedMaterialError(
             Reason.NOT_CONVERGED,
@@ -126,15 +130,17 @@ def read_packed(path: Path, parse: Callable[[IO[bytes]], Any]) -> Any:
     try:
         with _OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
             return parse(file)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-        raise RejectedMaterialError(
-            Reason.TRUNCATED, f"{path}: the packed file is damaged ({error}); copy it again"
-        ) from error
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE, f"{path}: {error.strerror}; check the file and its permissions"
         ) from error
-    except (ParseError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk fails, not this file
+        raise RejectedMaterialError(
+            Reason.TRUNCATED, f"{path}: the packed file is damaged ({error}); copy it again"
+        ) from error
+    except (ParseError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE,
             f"{path}: not what a finished VASP run writes ({type(error).__name__}: {str(error)[:80]}); was the run"
