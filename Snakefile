@@ -49,3 +49,9 @@ rule all:
         ),
         kind_files(NETWORKS, NETWORK_FILES),
         kind_files(BASELINES, RUN_FILES),
+        kind_files(ASKED_KINDS, RUN_FILES),
+        [
+            f"{ROOT}/{estimate_file(target, level)}"
+            for _, level in IN_CONTEXT
+            for target in STUDY.targets
+        ],

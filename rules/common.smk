@@ -9,13 +9,21 @@ from snakemake.exceptions import WorkflowError
 from rhoflow.config import load_study
 from rhoflow.dataset.names import DENSITY, NO_TEXT
 from rhoflow.errors import StudyError
-from rhoflow.report.names import FIGURE_INDEX, TABLE_NAMES, figure_names
+from rhoflow.report.names import (
+    FIGURE_INDEX,
+    TABLE_NAMES,
+    asked_kinds,
+    figure_names,
+    run_kinds,
+)
 from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint
 from rhoflow.training.names import (
     NETWORK_FILES,
     RUN_FILES,
     baseline_kinds,
+    estimate_file,
+    llm_kinds,
     network_kinds,
 )
 
@@ -44,6 +52,9 @@ FOLDS = range(STUDY.splits.folds)
 VIEWS = [NO_TEXT, DENSITY, *STUDY.levels]
 NETWORKS = network_kinds(STUDY.models, STUDY.levels)
 BASELINES = baseline_kinds(STUDY.levels)
+# The language model's series, and those that have runs: a dry run ends with the cost estimate.
+IN_CONTEXT = llm_kinds(STUDY.models, STUDY.llm.levels)
+ASKED_KINDS = asked_kinds(STUDY)
 # Each shard store has its content hashes and its statistics and rejections beside it.
 SIDECARS = ["", ".digest.json", ".summary.json"]
 

@@ -11,7 +11,7 @@ DATASET = [
 
 rule tables:
     input:
-        kind_files(NETWORKS + BASELINES, ["metrics.json", "predictions.parquet"]),
+        kind_files(run_kinds(STUDY), ["metrics.json", "predictions.parquet"]),
         DATASET,
     output:
         expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
@@ -69,7 +69,7 @@ rule figures:
 
 rule provenance:
     input:
-        kind_files(NETWORKS + BASELINES, ["run.prov.json"]),
+        kind_files(run_kinds(STUDY), ["run.prov.json"]),
         DATASET,
     output:
         f"{ROOT}/provenance/provenance.json",

@@ -117,3 +117,38 @@ rule baselines:
     shell:
         "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
         " --options {params.options:q} > {log} 2>&1"
+
+
+# All folds and seeds of one target and level. Answers are kept in {ROOT}/llm/answers, no declared output, so Snakemake
+# never deletes them: a rerun asks only what was not answered. The key comes from the environment (llm.api_key_variable).
+# What it costs goes to the terminal too.
+rule incontext:
+    input:
+        views(["none", "{level}"]),
+    output:
+        f"{ROOT}/{estimate_file('{target}', '{level}')}",
+        kind_files(
+            [("llm", "{level}")] if ASKED_KINDS else [],
+            RUN_FILES,
+            targets=["{target}"],
+        ),
+    log:
+        f"{LOGS}/llm/{{target}}.{{level}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/llm.{{target}}.{{level}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        llm=1,
+    params:
+        root=root,
+        options=options("llm", "splits", "seeds"),
+        code=code_of("incontext"),
+    message:
+        "Ask the language model ({wildcards.level}) -> {wildcards.target}"
+    shell:
+        "python $RHOFLOW_SCRIPTS/incontext.py --root {params.root} --target {wildcards.target}"
+        " --level {wildcards.level} --options {params.options:q} 2>&1 | tee {log}"

@@ -15,7 +15,7 @@ from rhoflow.materials.digests import read_json, write_json
 from rhoflow.report import labels
 from rhoflow.report.crystals import read_crystals, read_pictures, varied_examples
 from rhoflow.report.headline import chosen
-from rhoflow.report.names import FIGURE_INDEX
+from rhoflow.report.names import FIGURE_INDEX, figure_names
 from rhoflow.report.plots import (
     distribution_figure,
     learning_figure,
@@ -74,6 +74,7 @@ def read_index(folder: Path) -> list[Entry]:
 def _all(
     root: Path, study: Study, series: list[Series], frame: pd.DataFrame, crystals: pd.DataFrame
 ) -> Iterator[tuple[Entry, Figure]]:
+    names = figure_names(study)
     yield _overview(study, frame), overview_figure(frame, study.targets)
     formulas = dict(zip(crystals["material_id"], crystals["formula"], strict=True))
     for target in study.targets:
@@ -81,28 +82,34 @@ def _all(
         found = [chosen(frame, ours, target, group) for group in ("network", "baseline")] if ours else []
         pair = [one for one in found if one is not None]
         yield _parity(target, pair), parity_figure(pair, formulas)
-        if study.models:
+        if f"learning_{target}" in names:
             yield _learning(target), learning_figure(ours)
         yield _distribution(target, crystals), distribution_figure(crystals, target)
     ids = varied_examples(crystals, study.report.examples)
     found_pictures = read_pictures(root, ids)
     pictures = {one: found_pictures[one] for one in ids if one in found_pictures}
     prototypes = dict(zip(crystals["material_id"], crystals["prototype"], strict=True))
-    names = {one: f"{labels.formula_label(formulas[one])}, {prototypes[one]}" for one in pictures}
-    yield _slices(study, names), slices_figure(pictures, names)
+    titles = {one: f"{labels.formula_label(formulas[one])}, {prototypes[one]}" for one in pictures}
+    yield _slices(study, titles), slices_figure(pictures, titles)
 
 
 def _overview(study: Study, frame: pd.DataFrame) -> Entry:
     sizes = sorted(set(frame.loc[frame["part"] == "test", "n"])) if len(frame) else []
     n = " or ".join(map(str, sizes)) or "no"
     caption = (
-        f"R² on the test set ({n} crystals) of networks (dots) and baselines (diamonds): mean over folds and seeds;"
+        f"R² on the test set ({n} crystals) of networks (dots) and baselines (diamonds)"
+        f"{_in_context(frame)}: mean over folds and seeds;"
         f" lines are 95 % bootstrap intervals over the {labels.RESAMPLED[study.splits.strategy]}"
         f" ({study.report.bootstrap} resamples), an arrow marks one that goes on."
         " Dashed: always predicting the mean of the test set."
     )
     alt = f"Dot plot of test R² by model for {_listed([labels.target_label(one) for one in study.targets])}."
     return Entry("overview", "overview", None, caption, alt)
+
+
+def _in_context(frame: pd.DataFrame) -> str:
+    there = len(frame) and (frame["group"] == "llm").any()
+    return " and of the language model (square) on the crystals that it answered" if there else ""
 
 
 def _parity(target: str, pair: list[Series]) -> Entry:
@@ -144,7 +151,8 @@ def _slices(study: Study, names: dict[str, str]) -> Entry:
     plane = study.slices.plane if isinstance(study.slices.plane, str) else "({}{}{})".format(*study.slices.plane)
     caption = (
         f"The {labels.FIELDS[study.field]} of {len(names)} crystals on the {plane} plane,"
-        f" {study.slices.pixels} × {study.slices.pixels} pixels, as the networks see it: z-scored and divided into [−1, 1] (0 is the mean of the image). Below each,"
+        f" {study.slices.pixels} × {study.slices.pixels} pixels, as the networks see it: z-scored and"
+        " divided into [−1, 1] (0 is the mean of the image). Below each,"
         " the side of the square. Crystals are drawn by a hash of their id, one a prototype; the colours are on an"
         " asinh scale, the same for all."
     )

@@ -8,6 +8,7 @@ from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES
 
 NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network"}
+IN_CONTEXT = {"llm": "Language model in context"}
 BASELINES = {
     "mean": "Mean predictor",
     "magpie-forest": "Composition + random forest",
@@ -23,6 +24,8 @@ FIELDS = {
     "all_electron": "all-electron density",
 }
 DASH = "–"
+# Kinds of models, in the order of the tables.
+GROUPS = {"network": "Networks", "llm": "Language model", "baseline": "Baselines"}
 # What is resampled for an interval, by strategy of the splits.
 RESAMPLED = {
     "random": "test crystals",
@@ -46,13 +49,20 @@ _PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("mu_B", "μB"))
 
 
 def is_network(model: str) -> bool:
-    """Whether a model is a network; all others are baselines."""
+    """Whether a model is a network."""
     return model in NETWORKS
+
+
+def group_of(model: str) -> str:
+    """Kind of a model, a key of `GROUPS`: what is neither a network nor the language model is a baseline."""
+    if is_network(model):
+        return "network"
+    return "llm" if model in IN_CONTEXT else "baseline"
 
 
 def model_label(model: str) -> str:
     """Name of a model in tables; its key where it has none."""
-    return (NETWORKS | BASELINES).get(model, model)
+    return (NETWORKS | IN_CONTEXT | BASELINES).get(model, model)
 
 
 def series_label(model: str, level: str) -> str:
@@ -61,8 +71,8 @@ def series_label(model: str, level: str) -> str:
 
 
 def order(model: str, level: str) -> tuple[int, str, int, str]:
-    """Sort key: networks, then baselines, each in the order of their tables; unknown names last."""
-    known = [*NETWORKS, *BASELINES]
+    """Sort key: networks, the language model, baselines, each in the order of their tables; unknown names last."""
+    known = [*NETWORKS, *IN_CONTEXT, *BASELINES]
     rank = known.index(model) if model in known else len(known)
     return rank, model, LEVELS.index(level) if level in LEVELS else len(LEVELS), level
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from rhoflow.config import Study
+from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
 TABLE_NAMES = ("results.csv", "results.md", "results.tex", "results.txt")
 FIGURE_INDEX = "figures.json"
 
 
+def asked_kinds(study: Study) -> list[tuple[str, str]]:
+    """(llm, level) of the language model's series; none in a dry run, which asks nothing."""
+    return [] if study.llm.dry_run else llm_kinds(study.models, study.llm.levels)
+
+
+def run_kinds(study: Study) -> list[tuple[str, str]]:
+    """(model, level) of all series that a study's results are made of."""
+    return [*network_kinds(study.models, study.levels), *asked_kinds(study), *baseline_kinds(study.levels)]
+
+
 def figure_names(study: Study) -> list[str]:
     """Names of the figures of a study, without suffix; each is drawn as PNG and SVG."""
-    kinds = ["parity", *(["learning"] if study.models else []), "distribution"]
+    kinds = ["parity", *(["learning"] if network_kinds(study.models, study.levels) else []), "distribution"]
     return ["overview", *(f"{kind}_{target}" for target in study.targets for kind in kinds), "slices"]

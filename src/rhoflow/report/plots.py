@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rhoflow.report import labels
 from rhoflow.report.crystals import Picture
 from rhoflow.report.runs import Series
-from rhoflow.report.style import BLUE, FOLDS, GREY, GROUPS, INK, ORANGE, WIDTH, empty, panel_title
+from rhoflow.report.style import BLUE, FOLDS, GREY, GROUPS, INK, MARKERS, ORANGE, WIDTH, empty, panel_title
 
 _WORST = 3  # crystals named in a parity plot
 _LOWEST_R2 = -1.0
@@ -64,7 +64,7 @@ def _overview_panel(axes: Axes, shown: pd.DataFrame, *, named: bool) -> None:
             if row["r2_low"] < left:
                 axes.plot(left, height, marker="<", color=colour, markersize=4, clip_on=False)
         if row["r2_mean"] >= left:
-            marker = "o" if row["group"] == "network" else "D"
+            marker = MARKERS[row["group"]]
             axes.plot(row["r2_mean"], height, marker, color=colour, markersize=5 if marker == "o" else 4.4)
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)))
     axes.set(xlim=(left, 1.02), ylim=(len(shown) - 0.4, -0.6), xlabel="test R²")
@@ -109,8 +109,8 @@ def _parity_panel(axes: Axes, series: Series, formulas: Mapping[str, str]) -> No
     ids, y_true, y_pred = series.common_test()
     mean = y_pred.mean(axis=0)
     sd = y_pred.std(axis=0, ddof=1) if len(y_pred) > 1 else None
-    colour = GROUPS["network" if labels.is_network(series.model) else "baseline"]
-    marker = "o" if labels.is_network(series.model) else "D"
+    group = labels.group_of(series.model)
+    colour, marker = GROUPS[group], MARKERS[group]
     bars = axes.errorbar(y_true, mean, yerr=sd, fmt=marker, color=colour, markersize=4.5, elinewidth=0.9, alpha=0.85)
     bars.lines[0].set_rasterized(len(ids) > _RASTER)
     for k in np.argsort(-np.abs(mean - y_true), kind="stable")[:_WORST]:

@@ -35,16 +35,18 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
         run; ``n_groups``, the fewest groups of a run; ``<metric>_mean, <metric>_sd`` over runs for r2
         (dimensionless), rmse and mae (`unit`); ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval
         (test only); ``r2_pooled`` of the validation predictions of all folds together, mean over seeds (validation
-        only); ``best``, the highest mean test R2 of the target; ``epochs, stopped, weights`` of networks.
+        only); ``n_asked`` and ``r2_all``: materials and mean R2 with those that the language model did not answer,
+        where the training mean stands in for its prediction (equal to ``n_max`` and ``r2_mean`` for other models);
+        ``best``, the highest ``r2_all`` of the target's test rows; ``epochs, stopped, weights`` of networks.
     """
     rows = [_row(one, part, resamples) for one in series for part in PARTS]
     frame = pd.DataFrame(rows)
     if not rows:
         return frame
     test = frame["part"] == "test"
-    highest = frame[test].groupby("target")["r2_mean"].transform("max")
+    highest = frame[test].groupby("target")["r2_all"].transform("max")
     frame["best"] = False
-    frame.loc[test, "best"] = frame.loc[test, "r2_mean"] == highest
+    frame.loc[test, "best"] = frame.loc[test, "r2_all"] == highest
     return frame
 
 
@@ -55,7 +57,7 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "target": series.target,
         "unit": series.runs[0].metrics["unit"],
-        "group": "network" if labels.is_network(series.model) else "baseline",
+        "group": labels.group_of(series.model),
         "model": series.model,
         "level": series.level,
         "part": part,
@@ -67,6 +69,7 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     for metric in _METRICS:
         row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
     row |= _intervals(series, resamples) if part == "test" else dict.fromkeys(_INTERVALS, np.nan)
+    row["n_asked"], row["r2_all"] = _with_unanswered(series, part, scored=(row["n_max"], row["r2_mean"]))
     row["r2_pooled"] = pooled_r2(series) if part == "val" else np.nan
     return row | {
         "epochs": "; ".join(f"{name} {epochs}" for name, epochs in epochs_used(series).items()),
@@ -83,6 +86,18 @@ def _intervals(series: Series, resamples: int) -> dict[str, float]:
         for metric in _BOOTSTRAPPED
     )
     return dict(zip(_INTERVALS, (r2.low, r2.high, rmse.low, rmse.high), strict=True))
+
+
+def _with_unanswered(series: Series, part: str, *, scored: tuple[int, float]) -> tuple[int, float]:
+    """Materials and mean R2 with those that the language model did not answer; else `scored`.
+
+    A model must not look better by refusing what is hard.
+    """
+    facts = [run.metrics["training"] or {} for run in series.runs]
+    if not all(part in one.get("asked", {}) for one in facts):
+        return scored
+    whole = [_nan(one["metrics_with_mean"][part]["r2"]) for one in facts]
+    return max(one["asked"][part] for one in facts), mean_sd(whole)[0]
 
 
 def _nan(value: float | None) -> float:

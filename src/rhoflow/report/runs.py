@@ -20,8 +20,9 @@ from rhoflow.dataset.stores import KEPT, read_kept
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.report.labels import order
+from rhoflow.report.names import run_kinds
 from rhoflow.training.evaluate import RunKey
-from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS, baseline_kinds, network_kinds
+from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Run:
     metrics: dict[str, Any]
     predictions: pd.DataFrame
     history: pd.DataFrame | None
+
+    @property
+    def failed(self) -> set[str]:
+        """Materials that the language model was asked for without a readable answer; none of another model."""
+        return set((self.metrics["training"] or {}).get("failed", ()))
 
     def part(self, part: str) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
         """Ids, targets and predictions (n,) of one part, sorted by id, in the physical unit."""
@@ -84,24 +90,36 @@ class Series:
         return np.array([self.groups[material_id] for material_id in ids.tolist()], dtype=np.str_)
 
     def common_test(self) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
-        """Test ids (n,), targets (n,) and predictions (runs, n), in the physical unit.
+        """Test ids (n,), targets (n,) and predictions (runs, n) of what all runs predict, in the physical unit.
 
         Raises
         ------
         StudyError
-            If two runs were tested on different materials or targets.
+            If two runs were tested on different materials or targets. A material without a readable answer is in
+            the test set all the same.
         """
-        ids, y_true, _ = self.runs[0].part("test")
-        predictions = []
-        for run in self.runs:
-            other_ids, other_true, y_pred = run.part("test")
-            if not (np.array_equal(ids, other_ids) and np.array_equal(y_true, other_true)):
+        first, *others = self.runs
+        tables = [dict(zip(*_columns(run), strict=True)) for run in self.runs]
+        for run, table in zip(others, tables[1:], strict=True):
+            lacks = tables[0].keys() - table.keys() - run.failed
+            more = table.keys() - tables[0].keys() - first.failed
+            differ = any(tables[0][one] != y for one, y in table.items() if one in tables[0])
+            if lacks or more or differ:
                 raise StudyError(
-                    f"runs/{run.key.name}: its test set is not that of runs/{self.runs[0].key.name}; all runs of a"
+                    f"runs/{run.key.name}: its test set is not that of runs/{first.key.name}; all runs of a"
                     " study share one test set: one of the two is from older data, remove its folder and run again"
                 )
-            predictions.append(y_pred)
-        return ids, y_true, np.array(predictions)
+        common = np.array(sorted(set(tables[0]).intersection(*tables[1:])), dtype=np.str_)
+        predictions = []
+        for run in self.runs:
+            ids, _, y_pred = run.part("test")
+            predictions.append(y_pred[np.isin(ids, common)])
+        return common, np.array([tables[0][one] for one in common.tolist()]), np.array(predictions)
+
+
+def _columns(run: Run) -> tuple[list[str], list[float]]:
+    ids, y_true, _ = run.part("test")
+    return ids.tolist(), y_true.tolist()
 
 
 def read_run(folder: Path) -> Run:
@@ -135,14 +153,14 @@ def _belongs(parts: tuple[str, ...], study: Study) -> bool:
     model, target, level, fold, seed = parts
     return (
         target in study.targets
-        and (model, level) in {*network_kinds(study.models, study.levels), *baseline_kinds(study.levels)}
+        and (model, level) in run_kinds(study)
         and fold in {f"fold{k}" for k in range(study.splits.folds)}
         and seed in {f"seed{s}" for s in study.seeds}
     )
 
 
 def read_series(root: Path, study: Study) -> list[Series]:
-    """All series of a study, by target in the study's order, networks before baselines."""
+    """All series of a study, by target in the study's order, in the order of the tables."""
     kinds: dict[tuple[str, str, str], list[Run]] = {}
     for folder in run_folders(root, study):
         run = read_run(folder)

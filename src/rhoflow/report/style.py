@@ -17,7 +17,8 @@ from rhoflow.materials.digests import atomic
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#9AA0A6", "#22262B"
 FOLDS = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
-GROUPS = {"network": BLUE, "baseline": RED}
+GROUPS = {"network": BLUE, "llm": GREEN, "baseline": RED}
+MARKERS = {"network": "o", "llm": "s", "baseline": "D"}
 WIDTH = 7.2  # inches, a page's two columns
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs on every machine

@@ -31,7 +31,7 @@ def results_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id:
     header += [f"R² {part}" for part in PARTS] + ["95 % interval"]
     header += [f"RMSE {part}{unit}" for part in PARTS] + ["Epochs"]
     grouped = []
-    for group, name in (("network", "Networks"), ("baseline", "Baselines")):
+    for group, name in labels.GROUPS.items():
         rows = []
         for (model, level), parts in ours.items():
             if parts["test"]["group"] == group:
@@ -94,11 +94,27 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             " retraining.",
             "Fusion networks see image and text.",
             "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
+            *_unanswered(ours),
             "Bold: the highest mean test R²; this is no claim of a significant difference.",
             *(["Incomplete: " + "; ".join(missing) + "."] if missing else []),
             f"Lineage {lineage_id}.",
         ]
     )
+
+
+def _unanswered(ours: _Numbers) -> list[str]:
+    """Say what the language model did not answer, and what its score would be with it."""
+    return [
+        f"{labels.series_label(model, level)}: scored on the crystals that a run of it answered,"
+        f" {_answered(parts['val'])} validation and {_answered(parts['test'])} test crystals; with the training mean"
+        f" for the others its test R² is {labels.number(parts['test']['r2_all'], 2)}, and that competes for bold."
+        for (model, level), parts in ours.items()
+        if parts["test"]["group"] == "llm"
+    ]
+
+
+def _answered(row: dict[str, Any]) -> str:
+    return f"{labels.span(row['n'], row['n_max'])} of {row['n_asked']}"
 
 
 def _resampled(ours: _Numbers, study: Study) -> str:
