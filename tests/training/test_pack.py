@@ -165,7 +165,7 @@ module.train_pack(pack, [(0, 0), (1, 0)], tiny.tiny_data)
 
 
 def test_pack_resumed_after_sigkill_ends_with_the_same_bytes(trained, tmp_path, tiny_encoder, capfd):
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_encoder), str(EPOCHS + 4)]
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     resumed = _train(tmp_path, tiny_encoder, runs=FOLDS)
