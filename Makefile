@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test test-full bench lint config lock clean
+.PHONY: help demo test test-workflow test-library test-full bench lint config lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,7 +22,14 @@ demo: $(RUNTIME)  ## run the default study: real densities to a table of results
 	@rhoflow results demo
 
 test: $(TESTENV) lint  ## lint, types and the test suite (about 15 minutes on 2 cores)
-	@python -m pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-workflow test-library
+
+# Two processes side by side: the workflow waits for jobs one after another, the rest keeps one core busy.
+test-workflow:
+	@python -m pytest tests/workflow
+
+test-library:
+	@python -m pytest --ignore tests/workflow
 
 test-full: $(TESTENV) lint  ## everything, with the slow tests (an hour or more)
 	@python -m pytest -m 'slow or not slow' --timeout 7200

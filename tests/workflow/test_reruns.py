@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_study import STUDY, Workspace, add_crystal, alter_density
+from small_study import STUDY, Ran, Workspace, add_crystal, alter_density
 
 from rhoflow.materials.ids import shard_of
 
@@ -33,9 +34,17 @@ def test_unchanged_study_runs_nothing(finished: Workspace) -> None:
     assert "Nothing to be done" in ran.output
 
 
-def test_altered_density_reruns_its_shard_and_the_trainings_that_see_it(workspace: Workspace) -> None:
+@pytest.fixture(params=["planned", pytest.param("run", marks=pytest.mark.slow)])
+def rerun(request: pytest.FixtureRequest) -> Callable[[Workspace], Ran]:
+    """The jobs of a rerun: up to the views they run, the trainings are planned. In the slow tier all run."""
+    return Workspace.plan if request.param == "planned" else Workspace.run
+
+
+def test_altered_density_reruns_its_shard_and_the_trainings_that_see_it(
+    workspace: Workspace, rerun: Callable[[Workspace], Ran]
+) -> None:
     alter_density(workspace.folder / "crystals" / ALTERED)
-    ran = workspace.run()
+    ran = rerun(workspace)
     assert ran.shards == shard_jobs(ALTERED)
     # Its structure, hence its text, is the same: no text training.
     assert ran.trainings == [job for job in TRAININGS if not job.startswith("text")]
@@ -58,22 +67,26 @@ def test_touched_file_and_reordered_rows_rerun_no_shard_and_no_training(workspac
     assert ran.trainings == []
 
 
-def test_altered_target_value_retrains_that_target_only(workspace: Workspace) -> None:
+def test_altered_target_value_retrains_that_target_only_as_planned(workspace: Workspace) -> None:
     table = workspace.properties
     table.loc[table.material_id == ALTERED, "k_vrh_GPa"] += 1.0
     workspace.properties = table
+    planned = workspace.plan()
     ran = workspace.run()
+    assert planned.trainings == ran.trainings
     assert ran.shards == []
     assert ran.trainings == [job for job in TRAININGS if "k_vrh" in job]
     assert [job for job in ran.jobs if job.startswith("baselines")] == ["baselines/k_vrh"]
 
 
-def test_added_material_reruns_its_shard_and_moves_nobody(workspace: Workspace, demo: Path) -> None:
+def test_added_material_reruns_its_shard_and_moves_nobody(
+    workspace: Workspace, demo: Path, rerun: Callable[[Workspace], Ran]
+) -> None:
     before = workspace.assignment()
     add_crystal(workspace.folder, demo, ADDED)
     rows = pd.read_csv(demo / "properties.csv")
     workspace.properties = pd.concat([workspace.properties, rows[rows.material_id == ADDED]])
-    ran = workspace.run()
+    ran = rerun(workspace)
     assert ran.shards == shard_jobs(ADDED)
     assert ran.trainings == TRAININGS
     after = workspace.assignment()
