@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from rhoflow.config import ReadoutStage, Study
+from rhoflow.dataset.load import View
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs
 from rhoflow.models.networks import NETWORKS, Network
 from rhoflow.models.readout import Readout
-from rhoflow.dataset.load import View
 from rhoflow.training.engine import reproducible
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.fit import FeatureCache
