@@ -140,9 +140,26 @@ def test_weights_of_another_architecture_name_both(image_folder, weights):
         image_backbone(ImageModel(backbone="timm:test_resnet", weights=weights))
 
 
-@pytest.mark.parametrize("backbone", ["timm:inception_v33", "inception_v3"])
+@pytest.mark.parametrize("backbone", ["timm:inception_v33", "inception_v33"])
 def test_unknown_timm_name_gets_the_nearest(backbone):
     with pytest.raises(
         StudyError, match=r"image\.backbone = .*not a timm model.*did you mean 'inception_v3'.*timm:<name>"
     ):
         image_backbone(ImageModel(backbone=backbone, weights="random"))
+
+
+def test_images_are_resized_to_what_the_backbone_should_see():
+    images = {"images": torch.from_numpy(IMAGES)}
+    seen = ImageBackbone(_Seen(), mean=(0.5,) * 3, std=(0.5,) * 3, pretrained=False, size=16)(images)
+    expected = IMAGES.reshape(2, 16, 2, 16, 2).mean(axis=(2, 4))
+    assert seen.shape == (2, 3, 16, 16)
+    # A ramp stays a ramp away from the edges, whatever the filter.
+    np.testing.assert_allclose(seen[:, 0, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "vgg11", "test_vit"])
+def test_width_of_any_timm_model_is_the_one_it_gives(name):
+    backbone = image_backbone(ImageModel(backbone=f"timm:{name}", weights="random")).eval()
+    size = 160 if name == "test_vit" else 32
+    with torch.no_grad():
+        assert backbone({"images": torch.zeros(1, size, size)}).shape == (1, backbone.n_features)

@@ -241,6 +241,15 @@ def test_frozen_backbone_stops_after_the_readout(tmp_path, tiny_encoder):
     assert stages[1]["stopped"] == "frozen by config"
 
 
+def test_cut_texts_are_counted_in_the_metrics(tmp_path, tiny_encoder):
+    options = tiny.tiny_options(tiny_encoder)
+    short = options.model_copy(update={"language": options.language.model_copy(update={"max_tokens": 4})})
+    folder = _train(tmp_path, tiny_encoder, "text", frozen=True, options=NETWORKS["text"].take_options(short))[0]
+    longer = [text for text in tiny.tiny_data().texts if text != "Ti."]  # "Ti." is [CLS] ti . [SEP]
+    assert json.loads((folder / "metrics.json").read_text())["training"]["texts_cut"] == len(longer)
+    assert 0 < len(longer) < len(tiny.tiny_data().ids)
+
+
 def test_fusion_takes_the_runs_of_the_same_fold_and_seed(tmp_path, tiny_encoder):
     image = _train(tmp_path, tiny_encoder, "image")[0]
     text = _train(tmp_path, tiny_encoder, "text", frozen=True)[0]

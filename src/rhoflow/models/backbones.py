@@ -69,16 +69,28 @@ class ImageBackbone(Backbone):
         What the weights expect: (pixel - mean) / std for pixels in [0, 1].
     pretrained : bool
         Whether the model has pretrained weights.
+    size : int or None
+        Pixels a side that the model sees; None: those of the images.
     """
 
     scale: Tensor
     shift: Tensor
     pretrained: Tensor
 
-    def __init__(self, model: nn.Module, *, mean: Sequence[float], std: Sequence[float], pretrained: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pretrained: bool,
+        size: int | None = None,
+    ) -> None:
         super().__init__()
-        self.model = model
-        self.n_features = int(model.num_features)  # type: ignore[arg-type]
+        self.model = without_dense_layers(model)
+        self.size = size
+        # Some models widen their features once more behind the pooling, e.g. MobileNetV3.
+        self.n_features = int(getattr(model, "head_hidden_size", model.num_features))  # type: ignore[arg-type]
         mean_, std_ = (torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (mean, std))
         # (pixel - mean) / std with pixel = (image + 1) / 2
         self.register_buffer("scale", 0.5 / std_)
@@ -101,7 +113,12 @@ class ImageBackbone(Backbone):
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features (b, n_features)."""
-        pixels = batch["images"][:, None].expand(-1, 3, -1, -1)
+        pixels = batch["images"][:, None]
+        if self.size is not None and pixels.shape[-1] != self.size:
+            pixels = nn.functional.interpolate(
+                pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        pixels = pixels.expand(-1, 3, -1, -1)
         features: Tensor = self.model(pixels * self.scale + self.shift)
         return features
 
@@ -148,6 +165,17 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     return (hidden * weight).sum(dim=1) / weight.sum(dim=1)
 
 
+def without_dense_layers(model: nn.Module) -> nn.Module:
+    """Return a timm model without the two dense layers of 4096 that VGG has before its classifier, if it has them.
+
+    The papers use the networks "without top", and what is left is pooled globally.
+    """
+    if isinstance(model, timm.models.vgg.VGG):
+        model.pre_logits = nn.Identity()
+        model.head_hidden_size = model.num_features
+    return model
+
+
 def image_backbone(options: ImageModel) -> ImageBackbone:
     """Build the named timm model and load its named weights, every key matched.
 
@@ -171,7 +199,7 @@ def image_backbone(options: ImageModel) -> ImageBackbone:
         _check_architecture(options, name, model.pretrained_cfg["architecture"])
         mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
         model.reset_classifier(0)
-    return ImageBackbone(model, mean=mean, std=std, pretrained=options.weights != RANDOM)
+    return ImageBackbone(model, mean=mean, std=std, pretrained=options.weights != RANDOM, size=options.size)
 
 
 def timm_name(backbone: str) -> str:
