@@ -11,10 +11,10 @@ from rhoflow.dataset.names import DENSITY, NO_TEXT
 from rhoflow.errors import StudyError
 from rhoflow.report.names import (
     FIGURE_INDEX,
-    TABLE_NAMES,
     asked_kinds,
     figure_names,
     run_kinds,
+    table_names,
 )
 from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint

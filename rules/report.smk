@@ -14,7 +14,7 @@ rule tables:
         kind_files(run_kinds(STUDY), ["metrics.json", "predictions.parquet"]),
         DATASET,
     output:
-        expand(f"{ROOT}/tables/{{name}}", name=TABLE_NAMES),
+        expand(f"{ROOT}/tables/{{name}}", name=table_names(STUDY)),
     log:
         f"{LOGS}/tables.log",
     benchmark:

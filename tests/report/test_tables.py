@@ -9,7 +9,7 @@ import pytest
 
 from rhoflow.config import Study, load_study
 from rhoflow.report import labels
-from rhoflow.report.names import TABLE_NAMES
+from rhoflow.report.names import table_names
 from rhoflow.report.provenance import Code
 from rhoflow.report.render import (
     TERMINAL_WIDTH,
@@ -35,8 +35,8 @@ def test_tables_are_the_same_bytes_every_time(
     root: Path, study: Study, code: Code, tables: Path, tmp_path: Path
 ) -> None:
     write_tables(root, tmp_path, study=study, code=code)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(TABLE_NAMES)
-    for name in TABLE_NAMES:
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(table_names(study))
+    for name in table_names(study):
         assert (tmp_path / name).read_bytes() == (tables / name).read_bytes()
 
 

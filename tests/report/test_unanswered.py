@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 
 from rhoflow.config import Study, load_study
 from rhoflow.errors import StudyError
+from rhoflow.report.comparisons import comparisons_frame
 from rhoflow.report.figures import write_figures
 from rhoflow.report.headline import compare
 from rhoflow.report.html import write_report
@@ -138,6 +139,9 @@ def test_other_models_are_compared_on_the_answered_crystals(small_root: Path, st
     series = {one.model: one for one in read_series(small_root, study) if one.target == "k_vrh"}
     pair = compare(series["llm"], series["quantiles-ridge"], resamples=100)
     assert pair.n == len(held_out(small_root)) - 4
+    frame = comparisons_frame([series["llm"], series["quantiles-ridge"]], resamples=100)
+    assert frame[["model", "n"]].to_numpy().tolist() == [["llm", pair.n]]
+    assert frame["rmse_difference"].item() < 0
 
 
 def test_dry_run_has_no_row(small_root: Path) -> None:

@@ -27,6 +27,7 @@ from rhoflow.report.headline import chosen, sentence
 from rhoflow.report.provenance import Code, code_version, collect_provenance
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, read_series
+from rhoflow.report.supplements import Supplement, supplements
 from rhoflow.report.tables import results_table, training_table
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,10 +61,11 @@ def report_content(root: Path, study: Study, code: Code) -> dict[str, Any]:
     frame = results_frame(series, resamples=study.report.bootstrap)
     crystals = read_crystals(root)
     origin = collect_provenance(root, study, code)
+    beside = supplements(series, study=study, lineage_id=origin["lineage"]["id"])
     figures = _embedded(root / "figures")
     return {
         "study": study.study,
-        "targets": [_target(study, target, series, frame, figures, origin) for target in study.targets],
+        "targets": [_target(study, target, series, frame, beside, figures, origin) for target in study.targets],
         "field": labels.FIELDS[study.field],
         "facts": _facts(study, series, crystals, root, origin),
         "overview": figures.get(("overview", None)),
@@ -82,6 +84,7 @@ def _target(
     target: str,
     series: Sequence[Series],
     frame: pd.DataFrame,
+    beside: Sequence[Supplement],
     figures: dict[tuple[str, str | None], dict[str, str]],
     origin: dict[str, Any],
 ) -> dict[str, Any]:
@@ -93,6 +96,8 @@ def _target(
         "unit": labels.unit_label(target),
         "sentence": sentence(frame, ours, target, resamples=study.report.bootstrap) if ours else None,
         "table": results_table(frame, target, study=study, lineage_id=lineage_id) if ours else None,
+        "verdicts": [one.sentences[target] for one in beside if target in one.sentences],
+        "supplements": [one.tables[target] for one in beside if target in one.tables],
         "training": training_table(ours, target, lineage_id=lineage_id),
         **{kind: figures.get((kind, target)) for kind in ("parity", "learning", "distribution")},
     }

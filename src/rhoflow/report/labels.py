@@ -70,6 +70,11 @@ def series_label(model: str, level: str) -> str:
     return f"{model_label(model)} ({level})" if level in TEXT_LEVELS else model_label(model)
 
 
+def level_cell(level: str) -> str:
+    """Text level in a table's cell; a dash for a model that reads no text."""
+    return level if level in TEXT_LEVELS else DASH
+
+
 def order(model: str, level: str) -> tuple[int, str, int, str]:
     """Sort key: networks, the language model, baselines, each in the order of their tables; unknown names last."""
     known = [*NETWORKS, *IN_CONTEXT, *BASELINES]

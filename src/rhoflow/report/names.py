@@ -5,8 +5,14 @@ from __future__ import annotations
 from rhoflow.config import Study
 from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
-TABLE_NAMES = ("results.csv", "results.md", "results.tex", "results.txt")
+# Tables by name, with their formats.
+TABLES = {"results": ("csv", "md", "tex", "txt"), "comparisons": ("csv", "md", "tex")}
 FIGURE_INDEX = "figures.json"
+
+
+def table_names(study: Study) -> list[str]:
+    """Names of the files in ``tables/`` of a study."""
+    return [f"{name}.{suffix}" for name, suffixes in TABLES.items() for suffix in suffixes]
 
 
 def asked_kinds(study: Study) -> list[tuple[str, str]]:

@@ -70,6 +70,7 @@ def resampled_scores(
     metric: Metric,
     resamples: int,
     groups: NDArray[np.str_] | None = None,
+    weights: NDArray[np.float64] | None = None,
     seed: int = BOOTSTRAP_SEED,
 ) -> NDArray[np.float64]:
     """Mean over runs of a metric, on resampled materials or groups of materials.
@@ -84,6 +85,8 @@ def resampled_scores(
         How often n materials, or all g groups, are drawn with replacement.
     groups : (n,) str array or None
         What each material is drawn with; None: each is drawn alone.
+    weights : (runs,) float64 array or None
+        Weight of each run in the mean, 1 in sum; None: all weigh the same.
     seed : int
         The same seed and groups draw the same materials: scores of two models on one test set are paired.
 
@@ -95,19 +98,20 @@ def resampled_scores(
     # R2 and errors do not change with a common shift; the centred sums of squares below lose no digits.
     centred = y_true - y_true.mean()
     errors = np.abs(y_pred - y_true)
+    shares = np.full(len(y_pred), 1 / len(y_pred)) if weights is None else weights
     scores = []
     for counts in _draws(_group_numbers(groups, len(y_true)), resamples, seed):
         size = counts.sum(axis=1)  # groups differ in size, so resamples do
         if metric == "mae":
-            scores.append((counts @ errors.T / size[:, None]).mean(axis=1))
+            scores.append(counts @ errors.T / size[:, None] @ shares)
             continue
         squares = counts @ (errors**2).T
         if metric == "rmse":
-            scores.append(np.sqrt(squares / size[:, None]).mean(axis=1))
+            scores.append(np.sqrt(squares / size[:, None]) @ shares)
             continue
         total = counts @ centred**2 - (counts @ centred) ** 2 / size
         total[total <= 1e-12 * np.sum(centred**2)] = np.nan
-        scores.append(1 - squares.mean(axis=1) / total)
+        scores.append(1 - squares @ shares / total)
     return np.concatenate(scores)
 
 
@@ -126,7 +130,8 @@ def _draws(group_of: NDArray[np.intp], resamples: int, seed: int) -> Iterator[ND
         yield rng.multinomial(g, np.full(g, 1 / g), size=rows)[:, group_of].astype(np.float64)
 
 
-def _too_few(groups: NDArray[np.str_] | None, n: int) -> bool:
+def too_few(groups: NDArray[np.str_] | None, n: int) -> bool:
+    """Whether there are fewer than `LEAST` materials or groups."""
     return (n if groups is None else len(set(groups.tolist()))) < LEAST
 
 
@@ -144,10 +149,10 @@ def bootstrap_interval(
     NaN for fewer than `LEAST` materials or groups.
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    if _too_few(groups, len(y_true)):
+    if too_few(groups, len(y_true)):
         return Interval(float("nan"), float("nan"))
     scores = resampled_scores(y_true, y_pred, metric=metric, resamples=resamples, groups=groups, seed=seed)
-    return _percentiles(scores)
+    return percentiles(scores)
 
 
 def bootstrap_difference(
@@ -169,16 +174,17 @@ def bootstrap_difference(
 
     The other arguments are those of `resampled_scores`; NaN for fewer than `LEAST` materials or groups.
     """
-    if _too_few(groups, len(y_true)):
+    if too_few(groups, len(y_true)):
         return Interval(float("nan"), float("nan"))
     ours, others = (
         resampled_scores(y_true, one, metric=metric, resamples=resamples, groups=groups, seed=seed)
         for one in (y_pred, y_other)
     )
-    return _percentiles(ours - others)
+    return percentiles(ours - others)
 
 
-def _percentiles(scores: NDArray[np.float64]) -> Interval:
+def percentiles(scores: NDArray[np.float64]) -> Interval:
+    """95 % percentile interval of resampled scores (resamples,); NaN if none is finite."""
     finite = scores[np.isfinite(scores)]
     if len(finite) == 0:
         return Interval(float("nan"), float("nan"))

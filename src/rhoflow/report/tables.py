@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 
 from rhoflow.config import Study
-from rhoflow.dataset.names import PARTS, TEXT_LEVELS
+from rhoflow.dataset.names import PARTS
 from rhoflow.materials.digests import atomic
 from rhoflow.report import labels
+from rhoflow.report.names import TABLES
 from rhoflow.report.provenance import Code, code_version, lineage
-from rhoflow.report.render import Row, Table, to_latex, to_markdown, to_terminal
+from rhoflow.report.render import Row, Table, escape_markdown, to_latex, to_markdown, to_terminal
 from rhoflow.report.results import epochs_used, results_frame, texts_cut, weights_used, why_stopped
 from rhoflow.report.runs import Series, read_series
+from rhoflow.report.supplements import supplements
 
+_NOTHING = "No run has finished yet.\n"
 _Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
 
 
@@ -35,7 +38,7 @@ def results_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id:
         rows = []
         for (model, level), parts in ours.items():
             if parts["test"]["group"] == group:
-                cells = [labels.model_label(model), _level_cell(level), *([_sizes(parts)] if with_n else [])]
+                cells = [labels.model_label(model), labels.level_cell(level), *([_sizes(parts)] if with_n else [])]
                 cells += _score_cells(parts, decimals)
                 bold = frozenset({header.index("R² test")} if parts["test"]["best"] else ())
                 rows.append(Row(tuple(cells), bold))
@@ -60,10 +63,6 @@ def _score_cells(parts: dict[str, dict[str, Any]], decimals: int) -> list[str]:
     cells.append(labels.interval(test["r2_low"], test["r2_high"], 2))
     cells += [labels.spread(parts[part]["rmse_mean"], parts[part]["rmse_sd"], decimals) for part in PARTS]
     return [*cells, _epochs_cell(test["epochs"])]
-
-
-def _level_cell(level: str) -> str:
-    return level if level in TEXT_LEVELS else labels.DASH
 
 
 def _sizes(parts: dict[str, dict[str, Any]]) -> str:
@@ -138,7 +137,7 @@ def training_table(series: Iterable[Series], target: str, *, lineage_id: str) ->
             continue
         cut, texts = texts_cut(one)
         cuts += [f"{labels.series_label(one.model, one.level)} {cut} of {texts}"] if cut else []
-        model, level = labels.model_label(one.model), _level_cell(one.level)
+        model, level = labels.model_label(one.model), labels.level_cell(one.level)
         best, stopped, weights = epochs_used(one, "best_epoch"), why_stopped(one), weights_used(one)
         for name, epochs in epochs_used(one).items():
             rows.append(Row((model, level, weights, name, stopped[name], epochs, best[name])))
@@ -179,19 +178,17 @@ def _moved(columns: frozenset[int], keep: list[int]) -> frozenset[int]:
     return frozenset(keep.index(column) for column in columns if column in keep)
 
 
-def result_tables(root: Path, study: Study, code: Code) -> tuple[pd.DataFrame, list[Table], list[Table]]:
-    """Frame, result tables and training tables of all targets that have runs."""
-    series = read_series(root, study)
+def result_tables(series: Sequence[Series], study: Study, lineage_id: str) -> tuple[pd.DataFrame, list[Table]]:
+    """Frame, and the result tables then the training tables of all targets that have runs."""
     frame = results_frame(series, resamples=study.report.bootstrap)
-    lineage_id = lineage(root, study, code).id
     present = [target for target in study.targets if any(one.target == target for one in series)]
     results = [results_table(frame, target, study=study, lineage_id=lineage_id) for target in present]
     training = [training_table(series, target, lineage_id=lineage_id) for target in present]
-    return frame, results, [table for table in training if table is not None]
+    return frame, [*results, *(table for table in training if table is not None)]
 
 
 def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = None) -> None:
-    """Write results.csv, results.md, results.tex and results.txt into `out`.
+    """Write the files that `rhoflow.report.names.table_names` lists into `out`.
 
     Parameters
     ----------
@@ -200,14 +197,30 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
     code : Code or None
         Which code made the tables; by default the rhoflow that runs.
     """
-    frame, results, training = result_tables(root, study, code or code_version())
-    intro = f"# Results of the study {study.study}\n"
-    empty = "No run has finished yet.\n"
-    terminal = [to_terminal(terminal_table(table, study=study)) for table in results]
-    _write(out / "results.csv", frame.to_csv(index=False, lineterminator="\n"))
-    _write(out / "results.md", "\n".join([intro, *map(to_markdown, [*results, *training])]) if results else empty)
-    _write(out / "results.tex", "\n".join(map(to_latex, [*results, *training])) or f"% {empty}")
-    _write(out / "results.txt", "\n".join(terminal) or empty)
+    series = read_series(root, study)
+    lineage_id = lineage(root, study, code or code_version()).id
+    frame, tables = result_tables(series, study, lineage_id)
+    _write_table(out, "results", f"# Results of the study {study.study}\n", frame, tables)
+    terminal = [to_terminal(terminal_table(one, study=study)) for one in tables if one.key in study.targets]
+    _write(out / "results.txt", "\n".join(terminal) or _NOTHING)
+    for one in supplements(series, study=study, lineage_id=lineage_id):
+        said = [
+            f"{labels.target_label(target).capitalize()}: {sentence}\n" for target, sentence in one.sentences.items()
+        ]
+        intro = "\n".join([f"# {one.title} of the study {study.study}\n", *map(escape_markdown, said)])
+        _write_table(out, one.name, intro, one.frame, list(one.tables.values()))
+
+
+def _write_table(out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table]) -> None:
+    """Write a table in those of its formats that all tables share."""
+    texts = {
+        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "md": "\n".join([intro, *map(to_markdown, tables)]) if tables else _NOTHING,
+        "tex": "\n".join(map(to_latex, tables)) or f"% {_NOTHING}",
+    }
+    for suffix in TABLES[name]:
+        if suffix in texts:
+            _write(out / f"{name}.{suffix}", texts[suffix])
 
 
 def _write(path: Path, text: str) -> None:
