@@ -14,7 +14,10 @@ import yaml
 from rhoflow import config_docs
 from rhoflow.config import Study, load_study
 
-ROOMS = ("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report", "cli")
+ROOMS = (
+    *("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report"),
+    *("predict", "cli"),  # predict reads runs and lineage as the report does; only the command line needs it
+)
 LEAVES = {"errors", "progress", "properties", "source_digest"}
 
 

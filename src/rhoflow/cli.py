@@ -56,6 +56,61 @@ def manifest(
     )
 
 
+@app.command()
+def predict(
+    densities: Annotated[list[Path], typer.Argument(help="CHGCAR, CHG or cube files, plain or compressed")],
+    study: Annotated[Path | None, typer.Option(help="results/<study> of a finished study")] = None,
+    exported: Annotated[Path | None, typer.Option(help="or: folder that `rhoflow export-model` wrote")] = None,
+    model: Annotated[str | None, typer.Option(help="with --study: image, text or fusion")] = None,
+    target: Annotated[str | None, typer.Option(help="with --study: property; needed where it has several")] = None,
+    level: Annotated[str | None, typer.Option(help="with --study: text level; needed where it has several")] = None,
+    structure: Annotated[
+        Path | None, typer.Option(help="POSCAR or CIF, if a single density file names no elements")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="also write predictions here, .csv or .json")] = None,
+    force: Annotated[bool, typer.Option("--force", help="also predict what the networks have not seen")] = False,
+) -> None:
+    """Predict a property of new crystals by the networks of a finished study, with intervals (docs/predict.md)."""
+    from rhoflow.predict import predict as predict_crystals
+    from rhoflow.predict import read_exported, read_study
+    from rhoflow.predict.table import check_output, format_predictions, write_predictions
+
+    if exported is not None and (study or model or target or level):
+        raise StudyError("--study, --model, --target and --level do not go with --exported, which holds one model")
+    if output is not None:
+        check_output(output)
+    if exported is not None:
+        ensemble = read_exported(exported)
+    elif study is not None and model is not None:
+        ensemble = read_study(study, model=model, target=target, level=level)
+    else:
+        raise StudyError("give --study with --model (image, text or fusion), or --exported")
+    predictions = predict_crystals(ensemble, densities, structure=structure, force=force)
+    if output is not None:
+        write_predictions(output, ensemble, predictions)
+    print(format_predictions(ensemble, predictions))
+    if any(one.refused for one in predictions):
+        raise typer.Exit(1)
+
+
+@app.command(name="export-model")
+def export_model(
+    study: Annotated[str, typer.Argument(help="name of the study")],
+    model: Annotated[str, typer.Option(help="image, text or fusion")],
+    output: Annotated[Path, typer.Option(help="folder to write; it must be new or empty")],
+    target: Annotated[str | None, typer.Option(help="property; needed where the study has several")] = None,
+    level: Annotated[str | None, typer.Option(help="text level; needed where the study has several")] = None,
+    folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
+) -> None:
+    """Write one model of a finished study into a folder that `rhoflow predict --exported` takes anywhere."""
+    from rhoflow.predict import export_model as export
+    from rhoflow.predict import read_study
+
+    ensemble = read_study(folder / study, model=model, target=target, level=level)
+    export(ensemble, output)
+    print(f"{len(ensemble.card.runs)} networks: {output}")
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
     try:

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     NOT_SELECTED = "outside the selection"
     BAD_DOCUMENT = "bad document"
     NOT_CONVERGED = "run not converged"
+    UNSEEN_ELEMENT = "element not in the training set"
+    OTHER_ENGINE = "density of another engine"
 
 
 class RejectedMaterialError(Exception):

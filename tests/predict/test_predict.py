@@ -1,0 +1,163 @@
+"""Predictions for crystals, the refusals, and that nothing but the crystal decides them."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_study import CRYSTALS
+from vasp_text import NACL, chgcar_text, waves
+
+from rhoflow.density.read import read_density
+from rhoflow.errors import StudyError
+from rhoflow.predict import Ensemble, predict, read_study
+
+RTOL = 1e-5  # float32 networks, other batches
+KNOWN = ("MgO_rocksalt", "Al_fcc")
+
+
+def chgcar(demo: Path, name: str) -> Path:
+    return demo / name / "CHGCAR.xz"
+
+
+@pytest.mark.parametrize("model", ["image", "text", "fusion"])
+def test_crystals_of_the_study_are_predicted_as_its_runs_did(finished: Path, demo: Path, model: str) -> None:
+    ensemble = read_study(finished, model=model)
+    runs = [
+        pd.read_parquet(finished / run.weights.replace("model.safetensors", "predictions.parquet")).set_index(
+            "material_id"
+        )["y_pred"]
+        for run in ensemble.card.runs
+    ]
+    assert len(runs) == 2
+    found = predict(ensemble, [chgcar(demo, name) for name in KNOWN], force=True)
+    for name, one in zip(KNOWN, found, strict=True):
+        values = [run[name] for run in runs]
+        assert one.n_runs == 2
+        assert one.mean == pytest.approx(np.mean(values), rel=RTOL)
+        assert one.sd == pytest.approx(np.std(values, ddof=1), rel=1e-2, abs=RTOL * abs(one.mean))
+        assert values[0] != pytest.approx(values[1], rel=1e-3)
+
+
+def test_a_prediction_depends_neither_on_the_others_nor_on_the_call(image: Ensemble, demo: Path) -> None:
+    files = [chgcar(demo, name) for name in KNOWN]
+    together = predict(image, files)
+    assert together == predict(image, files)
+    assert [predict(image, [file])[0] for file in files] == together
+    assert together[0].mean != together[1].mean
+
+
+def test_interval_is_the_conformal_quantile_around_the_mean(image: Ensemble, demo: Path) -> None:
+    errors = sorted(image.card.residuals)
+    assert len(errors) >= 9
+    width = errors[int(np.ceil(0.9 * (len(errors) + 1))) - 1]
+    (one,) = predict(image, [chgcar(demo, "MgO_rocksalt")])
+    assert one.mean is not None
+    assert (one.low, one.high) == (pytest.approx(one.mean - width), pytest.approx(one.mean + width))
+
+
+def test_without_enough_residuals_there_is_no_interval(image: Ensemble, demo: Path) -> None:
+    few = replace(image, card=image.card.model_copy(update={"residuals": image.card.residuals[:8]}))
+    (one,) = predict(few, [chgcar(demo, "MgO_rocksalt")])
+    assert one.mean is not None
+    assert (one.low, one.high) == (None, None)
+
+
+def test_element_that_no_run_trained_on_is_refused_and_the_others_are_predicted(image: Ensemble, demo: Path) -> None:
+    refused, predicted = predict(image, [chgcar(demo, "ZnSe_zincblende"), chgcar(demo, "MgO_rocksalt")])
+    assert str(refused.refused).startswith("element not in the training set: ")
+    assert "Se, Zn stood in no training crystal" in str(refused.refused)
+    assert refused.mean is None
+    assert predicted.refused is None
+    assert predicted.mean is not None
+
+
+def test_force_predicts_with_the_reason_as_a_warning(image: Ensemble, demo: Path) -> None:
+    (one,) = predict(image, [chgcar(demo, "ZnSe_zincblende")], force=True)
+    assert one.refused is None
+    assert one.mean is not None
+    assert len(one.warnings) == 1
+    assert "Se, Zn stood in no training crystal" in one.warnings[0]
+
+
+def test_density_with_other_valence_electrons_is_refused(image: Ensemble, demo: Path, tmp_path: Path) -> None:
+    whole = read_density(chgcar(demo, "NaCl_rocksalt"))
+    file = tmp_path / "CHGCAR"
+    file.write_bytes(chgcar_text(whole.structure, [whole.total * whole.structure.volume * 8 / 14]))
+    (one,) = predict(image, [file])
+    assert str(one.refused).startswith("density of another engine: ")
+    assert "8.000 electrons for NaCl" in str(one.refused)
+    assert "give 14.000 in this cell" in str(one.refused)
+
+
+def test_file_that_cannot_be_read_is_refused_even_with_force(image: Ensemble, demo: Path, tmp_path: Path) -> None:
+    file = tmp_path / "CHGCAR"
+    file.write_bytes(lzma.decompress(chgcar(demo, "Al_fcc").read_bytes())[:2000])
+    bad, gone = predict(image, [file, tmp_path / "gone"], force=True)
+    assert str(bad.refused).startswith("truncated file: ")
+    assert str(gone.refused).startswith("unreadable file: ")
+    assert str(tmp_path / "gone") in str(gone.refused)
+
+
+def test_plane_or_window_that_the_crystal_lacks_is_refused_by_images_alone(
+    finished: Path, image: Ensemble, tmp_path: Path
+) -> None:
+    file = tmp_path / "CHGCAR"
+    file.write_bytes(chgcar_text(NACL, [waves((12, 12, 12), 14.0)]))  # 0.1 A off the cubic cell
+    (by_image,) = predict(image, [file], force=True)
+    assert str(by_image.refused).startswith("plane or window not defined: ")
+    assert "crystal-0" not in str(by_image.refused)
+    (by_text,) = predict(read_study(finished, model="text"), [file])
+    assert by_text.refused is None
+
+
+def test_field_that_the_file_lacks_is_refused(image: Ensemble, demo: Path) -> None:
+    spin = replace(image, study=image.study.model_copy(update={"field": "spin"}))
+    (one,) = predict(spin, [chgcar(demo, "Al_fcc")], force=True)
+    assert str(one.refused).startswith("field not in file: ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"model": "llm"}, "unknown network 'llm'"),
+        ({"model": "fusion", "target": "k_vhr"}, "--target: 'k_vhr' is none of the study's (did you mean 'k_vrh'?)"),
+        ({"model": "image", "level": "formula"}, "--level: 'formula' is none of the study's; give one of none"),
+    ],
+)
+def test_what_the_study_has_not_is_named(finished: Path, asked: dict[str, str], message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        read_study(finished, **asked)  # type: ignore[arg-type]
+    assert message in str(error.value)
+
+
+def test_unfinished_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"provenance.json does not exist: run snakemake for the study"):
+        read_study(tmp_path, model="image")
+
+
+def test_one_structure_serves_one_density(image: Ensemble, demo: Path) -> None:
+    with pytest.raises(StudyError, match="--structure belongs to one density file"):
+        predict(image, [chgcar(demo, name) for name in KNOWN], structure=demo / "Al_fcc/structure.cif")
+
+
+def test_structure_gives_the_elements_of_a_file_without(image: Ensemble, demo: Path, tmp_path: Path) -> None:
+    text = lzma.decompress(chgcar(demo, "Al_fcc").read_bytes()).split(b"\n")
+    assert text[5].strip() == b"Al"
+    (tmp_path / "x.CHGCAR").write_bytes(b"\n".join([b"unknown", *text[1:5], *text[6:]]))
+    (without,) = predict(image, [tmp_path / "x.CHGCAR"])
+    assert str(without.refused).startswith("element symbols unknown: ")
+    poscar = tmp_path / "elsewhere.poscar"
+    read_density(chgcar(demo, "Al_fcc")).structure.to_file(str(poscar), fmt="poscar")
+    (given,) = predict(image, [tmp_path / "x.CHGCAR"], structure=poscar)
+    assert given.mean == predict(image, [chgcar(demo, "Al_fcc")])[0].mean
+
+
+def test_splits_name_every_material_once(image: Ensemble) -> None:
+    splits = image.card.splits
+    assert sorted(one for ids in splits.values() for one in ids) == sorted(CRYSTALS)
+    assert set(splits) == {"test", "fold0", "fold1"}
