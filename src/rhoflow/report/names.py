@@ -6,7 +6,7 @@ from rhoflow.config import Study
 from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
 # Tables by name, with their formats.
-TABLES = {"results": ("csv", "md", "tex", "txt"), "comparisons": ("csv", "md", "tex")}
+TABLES = {"results": ("csv", "md", "tex", "txt"), "comparisons": ("csv", "md", "tex"), "ensemble": ("csv", "md")}
 FIGURE_INDEX = "figures.json"
 
 

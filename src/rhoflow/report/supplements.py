@@ -9,6 +9,7 @@ import pandas as pd
 
 from rhoflow.config import Study
 from rhoflow.report.comparisons import comparisons_frame
+from rhoflow.report.ensemble import ensemble_frame, ensemble_table
 from rhoflow.report.render import Table
 from rhoflow.report.runs import Series
 from rhoflow.report.verdicts import comparisons_table, verdict
@@ -41,7 +42,7 @@ class Supplement:
 
 def supplements(series: Sequence[Series], *, study: Study, lineage_id: str) -> list[Supplement]:
     """Every table that a study has beside its results."""
-    return [_comparisons(series, study, lineage_id)]
+    return [_comparisons(series, study, lineage_id), _ensemble(series, study, lineage_id)]
 
 
 def _comparisons(series: Sequence[Series], study: Study, lineage_id: str) -> Supplement:
@@ -55,3 +56,10 @@ def _comparisons(series: Sequence[Series], study: Study, lineage_id: str) -> Sup
         {target: table for target, table in tables.items() if table},
         {target: sentence for target, sentence in said.items() if sentence},
     )
+
+
+def _ensemble(series: Sequence[Series], study: Study, lineage_id: str) -> Supplement:
+    frame = ensemble_frame(series, resamples=study.report.bootstrap)
+    tables = {one: ensemble_table(frame, one, study=study, lineage_id=lineage_id) for one in study.targets}
+    there = {target: table for target, table in tables.items() if table}
+    return Supplement("ensemble", "All runs together", frame, there)
