@@ -1,7 +1,7 @@
 # rhoflow: from DFT charge densities to a table of results.
 #   snakemake --profile profiles/default                                     the default study (config.yaml)
 #   snakemake --profile profiles/default --configfile studies/dft-full.yaml  another study
-# Preview what a change costs:  snakemake --profile profiles/default --until plan, then -n
+# Preview what a change costs:  snakemake plan --profile profiles/default, then without `plan` and with -n
 from pathlib import Path
 
 from snakemake.utils import min_version

@@ -85,7 +85,10 @@ checkpoint plan:
         root=root,
         shards=STUDY.shards,
         snapshot=f"--snapshot {SNAPSHOT}" if GIVEN_TEXTS else "",
-        options=options("source", "shards", "raw", "field", "grid", "slices", "dos"),
+        # Whole sections: what is kept of the downloads takes disk.
+        options=STUDY.model_dump_json(
+            include={"source", "shards", "raw", "field", "grid", "slices", "dos"}
+        ),
         code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"

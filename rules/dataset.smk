@@ -87,8 +87,8 @@ rule describe:
 # Study-wide and small. The fences feed `views` only: images and texts of other shards never wait for them.
 rule clean:
     input:
+        expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS[1:]),
         catalog=rules.catalog.output,
-        reports=expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS[1:]),
     output:
         kept=f"{ROOT}/dataset/kept.csv",
         rejected=f"{ROOT}/dataset/rejected.csv",
@@ -141,9 +141,9 @@ rule splits:
 
 rule leakage:
     input:
+        contents(),
         kept=rules.clean.output.kept,
         splits=rules.splits.output,
-        contents=contents(),
     output:
         f"{ROOT}/dataset/leakage.json",
     log:
@@ -168,11 +168,11 @@ rule leakage:
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
 checkpoint views:
     input:
+        contents(),
         kept=rules.clean.output.kept,
         targets=rules.clean.output.targets,
         splits=rules.splits.output,
         leakage=rules.leakage.output,
-        contents=contents(),
     output:
         expand(
             f"{ROOT}/views/{{target}}.{{level}}.{{fold}}.json",
