@@ -15,6 +15,7 @@ from vasp_text import NACL, chgcar_text, waves
 from rhoflow.density.read import read_density
 from rhoflow.errors import StudyError
 from rhoflow.predict import Ensemble, predict, read_study
+from rhoflow.predict.finished import _affine
 
 RTOL = 1e-5  # float32 networks, other batches
 KNOWN = ("MgO_rocksalt", "Al_fcc")
@@ -51,10 +52,23 @@ def test_a_prediction_depends_neither_on_the_others_nor_on_the_call(image: Ensem
     assert together[0].mean != together[1].mean
 
 
-def test_interval_is_the_conformal_quantile_around_the_mean(image: Ensemble, demo: Path) -> None:
-    errors = sorted(image.card.residuals)
-    assert len(errors) >= 9
-    width = errors[int(np.ceil(0.9 * (len(errors) + 1))) - 1]
+@pytest.mark.parametrize(
+    ("n", "rank"),
+    # ceil(0.9 (n + 1)) by hand
+    [(9, 9), (10, 10), (18, 18), (19, 18), (29, 27), (99, 90), (100, 91)],
+)
+def test_interval_is_mean_plus_minus_the_residual_of_that_rank(image: Ensemble, n: int, rank: int) -> None:
+    residuals = tuple(np.random.default_rng(n).permutation(np.arange(1, n + 1) / 4).tolist())
+    assert image.card.model_copy(update={"residuals": residuals}).half_width == rank / 4
+
+
+def test_interval_comes_from_each_validation_error_once(image: Ensemble, finished: Path, demo: Path) -> None:
+    runs = [finished / run.weights.replace("model.safetensors", "predictions.parquet") for run in image.card.runs]
+    tables = [table[table["part"] == "val"] for table in map(pd.read_parquet, runs)]
+    errors = sorted(abs(row.y_true - row.y_pred) for table in tables for row in table.itertuples())
+    n = sum(len(ids) for part, ids in image.card.splits.items() if part != "test")
+    assert len(errors) == n
+    width = errors[int(np.ceil(0.9 * (n + 1))) - 1]
     (one,) = predict(image, [chgcar(demo, "MgO_rocksalt")])
     assert one.mean is not None
     assert (one.low, one.high) == (pytest.approx(one.mean - width), pytest.approx(one.mean + width))
@@ -161,3 +175,8 @@ def test_splits_name_every_material_once(image: Ensemble) -> None:
     splits = image.card.splits
     assert sorted(one for ids in splits.values() for one in ids) == sorted(CRYSTALS)
     assert set(splits) == {"test", "fold0", "fold1"}
+
+
+def test_min_max_scaling_is_undone() -> None:
+    assert _affine({"min": 10.0, "max": 30.0}) == (10.0, 20.0)
+    assert _affine({"mean": 10.0, "std": 3.0}) == (10.0, 3.0)

@@ -6,15 +6,18 @@ every file has its sha256.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
 
 from rhoflow.config import Fences, Section
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_file
+from rhoflow.report.ensemble import conformal_half_width
 
 CARD = "model.json"
 SCHEMA_VERSION = 1
@@ -37,14 +40,17 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class RunCard(Section):
-    """One run of the ensemble: where its weights are, its scaler (physical unit), its errors by part."""
+    """One run of the ensemble: where its weights are, its scaler, its errors by part (physical unit).
+
+    The network's output z stands for z * scale + offset.
+    """
 
     fold: Count
     seed: Count
     weights: Inside
     sha256: Sha256
-    mean: Finite
-    std: Annotated[Finite, Field(gt=0)]
+    offset: Finite
+    scale: Annotated[Finite, Field(gt=0)]
     n: dict[str, Count]
     metrics: dict[str, dict[str, Finite | None]]
     started_from: dict[str, str]
@@ -107,6 +113,12 @@ class Card(Section):
     lineage: dict[str, str]
     code: dict[str, str | None]
     software: tuple[dict[str, Any], ...]
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the 90 % split-conformal interval [unit]; None with fewer than 9 residuals."""
+        width = conformal_half_width(np.array(self.residuals))
+        return width if math.isfinite(width) else None
 
 
 def read_card(folder: Path) -> Card:

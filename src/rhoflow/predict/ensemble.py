@@ -17,9 +17,7 @@ from rhoflow.models.weights import RANDOM
 from rhoflow.predict.card import Card
 from rhoflow.predict.checks import Checks
 from rhoflow.predict.crystals import NewCrystal, read_crystals
-from rhoflow.predict.interval import half_width
 from rhoflow.training.engine import reproducible, seed_torch
-from rhoflow.training.scaler import Scaler
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def predict(
     stated = [_state(crystal, checks, ensemble.card.unit, force) for crystal in crystals]
     usable = [k for k, one in enumerate(stated) if one.refused is None]
     for k, values in zip(usable, _run_networks(ensemble, [crystals[k] for k in usable]), strict=True):
-        stated[k] = _with_numbers(stated[k], values, half_width(ensemble.card.residuals))
+        stated[k] = _with_numbers(stated[k], values, ensemble.card.half_width)
     return stated
 
 
@@ -152,10 +150,9 @@ def _run_networks(ensemble: Ensemble, crystals: Sequence[NewCrystal]) -> list[li
         for run in ensemble.card.runs:
             load_state(network, (ensemble.folder / run.weights).parent)
             network.eval()
-            scaler = Scaler(run.mean, run.std)
             for row, values in enumerate(found):
-                z = network(inputs[[row]]).double().numpy()
-                values.append(float(scaler.restore(z)[0]))
+                z = float(network(inputs[[row]])[0])
+                values.append(z * run.scale + run.offset)
     return found
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pymatgen.core import Composition
 
 from rhoflow.config import Study, load_study, near
@@ -21,9 +20,9 @@ from rhoflow.models.networks import NETWORKS
 from rhoflow.models.weights import RANDOM
 from rhoflow.predict.card import Card, Coverage, RunCard, Seen
 from rhoflow.predict.ensemble import Ensemble
-from rhoflow.predict.interval import count_covered, half_width
 from rhoflow.properties import PROPERTIES
-from rhoflow.report.runs import Run, read_run
+from rhoflow.report.ensemble import clopper_pearson, conformal_half_width, out_of_fold
+from rhoflow.report.runs import Run, Series, read_run
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.names import METRICS, PREDICTIONS
 
@@ -57,8 +56,7 @@ def read_study(root: Path, *, model: str, target: str | None = None, level: str 
     level = _one("level", level, study.levels if "texts" in entry.inputs else [NO_TEXT])
     keys = [RunKey(model, target, level, fold, seed) for fold in range(study.splits.folds) for seed in study.seeds]
     runs = [_finished(root, key) for key in keys]
-    truths = _out_of_fold(runs)
-    residuals = tuple(float(value) for value in (truths["y_true"] - truths["y_pred"]).abs())
+    series = Series(model, target, level, tuple(runs))
     sections = _sections(study, entry.options.model_fields)
     card = Card(
         schema_version=1,
@@ -72,8 +70,8 @@ def read_study(root: Path, *, model: str, target: str | None = None, level: str 
         splits=_splits(runs),
         seen=_seen(root, runs),
         fences=read_json(root / "dataset/fences.json")["fences"],
-        residuals=residuals,
-        coverage=_coverage(runs, residuals),
+        residuals=tuple(out_of_fold(series).tolist()),
+        coverage=_coverage(series),
         lineage=provenance["lineage"],
         code=provenance["code"],
         software=tuple(provenance["software"]),
@@ -117,17 +115,25 @@ def _sections(study: Study, of_network: Any) -> dict[str, Any]:
 
 def _run_card(root: Path, run: Run) -> RunCard:
     weights = run.key.folder(root) / WEIGHTS
+    offset, scale = _affine(run.metrics["scaler"])
     return RunCard(
         fold=run.key.fold,
         seed=run.key.seed,
         weights=weights.relative_to(root).as_posix(),
         sha256=digest_file(weights),
-        mean=run.metrics["scaler"]["mean"],
-        std=run.metrics["scaler"]["std"],
+        offset=offset,
+        scale=scale,
         n=run.metrics["n"],
         metrics=run.metrics["metrics"],
-        started_from={name: public_name(weights) for name, weights in run.metrics["training"]["weights"].items()},
+        started_from={part: public_name(name) for part, name in run.metrics["training"]["weights"].items()},
     )
+
+
+def _affine(scaler: dict[str, float]) -> tuple[float, float]:
+    """Offset and scale of a scaler in metrics.json: standardisation, or the smallest and largest target."""
+    if "std" in scaler:
+        return scaler["mean"], scaler["std"]
+    return scaler["min"], scaler["max"] - scaler["min"]
 
 
 def public_name(weights: str) -> str:
@@ -135,22 +141,15 @@ def public_name(weights: str) -> str:
     return weights if weights == RANDOM or ":" in weights else Path(weights).name
 
 
-def _out_of_fold(runs: Sequence[Run]) -> pd.DataFrame:
-    """y_true and y_pred by id of the validation parts; predictions are means over the seeds of the fold."""
-    parts = [run.predictions[run.predictions["part"] == "val"] for run in runs]
-    return pd.concat(parts).groupby("material_id")[["y_true", "y_pred"]].mean()
-
-
-def _coverage(runs: Sequence[Run], residuals: Sequence[float]) -> Coverage | None:
+def _coverage(series: Series) -> Coverage | None:
     """Coverage of the interval around the ensemble's mean on the test set; None without test set or interval."""
-    tests = pd.concat([run.predictions[run.predictions["part"] == TEST] for run in runs])
-    width = half_width(residuals)
-    if tests.empty or width is None:
+    ids, y_true, members = series.common_test()
+    width = conformal_half_width(out_of_fold(series))
+    if not len(ids) or not np.isfinite(width):
         return None
-    means = tests.groupby("material_id")[["y_true", "y_pred"]].mean()
-    errors = (means["y_true"] - means["y_pred"]).to_numpy(np.float64)
-    covered, low, high = count_covered(errors, width)
-    return Coverage(n=len(means), covered=covered, low=low, high=high)
+    covered = int(np.sum(np.abs(members.mean(axis=0) - y_true) <= width))
+    share = clopper_pearson(covered, len(ids))
+    return Coverage(n=len(ids), covered=covered, low=share.low, high=share.high)
 
 
 def _splits(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:

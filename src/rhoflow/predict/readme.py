@@ -9,7 +9,7 @@ from pymatgen.core import Composition
 
 from rhoflow.dataset.names import PARTS
 from rhoflow.predict.card import Card
-from rhoflow.predict.interval import CONFIDENCE, half_width
+from rhoflow.report.ensemble import CONFORMAL
 
 
 def describe(card: Card) -> str:
@@ -60,12 +60,10 @@ def _mean(values: Sequence[float | None]) -> str:
 
 def _interval(card: Card) -> list[str]:
     """Say how wide the interval is and what it held."""
-    width = half_width(card.residuals)
+    width = card.half_width
     if width is None:
-        return [f"No {CONFIDENCE:.0%} interval: {len(card.residuals)} validation materials are too few."]
-    text = (
-        f"{CONFIDENCE:.0%} interval: mean +- {width:.4g} {card.unit}, from {len(card.residuals)} validation errors."
-    )
+        return [f"No {CONFORMAL:.0%} interval: {len(card.residuals)} validation materials are too few."]
+    text = f"{CONFORMAL:.0%} interval: mean +- {width:.4g} {card.unit}, from {len(card.residuals)} validation errors."
     if card.coverage:
         one = card.coverage
         share = one.covered / one.n
