@@ -70,6 +70,22 @@ def tiny_training(**changes: Any) -> Training:
     return Training(**({"readout": readout, "finetune": finetune, "threads": 1} | changes))
 
 
+def tiny_everything(encoder: Path) -> dict[str, Any]:
+    """Changes to a pack of the image network: every setting of the training other than its default."""
+    options = tiny_options(encoder)
+    image = options.image.model_copy(update={"augment": "published"})
+    how: dict[str, Any] = {"schedule": "cosine", "clip_norm": 0.5, "accumulate": 2}
+    blocks: dict[str, Any] = {"layer_decay": 0.8, "unfreeze_every": 1, "unfreeze_blocks": 2}
+    plain = tiny_training()
+    training = tiny_training(
+        readout=plain.readout.model_copy(update=how),
+        finetune=plain.finetune.model_copy(update=how | blocks),
+        scaling="min-max",
+    )
+    entry = NETWORKS["image"]
+    return {"options": entry.take_options(options.model_copy(update={"image": image})), "training": training}
+
+
 def tiny_pack(root: Path, encoder: Path, model: str = "image", **changes: Any) -> Pack:
     """A pack of a tiny network that saves its state every epoch."""
     fields: dict[str, Any] = {

@@ -67,6 +67,27 @@ def test_inputs_are_the_registered_ones(make, name):
 
 
 @every_network
+def test_blocks_hold_every_parameter_of_the_backbone_once(make, name):
+    backbone = make(name).backbone
+    blocks = backbone.blocks()
+    held = sorted(id(parameter) for block in blocks for parameter in block)
+    assert held == sorted(id(parameter) for parameter in backbone.parameters())
+    assert len(blocks) > 1
+
+
+@every_network
+def test_gradient_of_the_last_block_needs_no_block_before_it(make, name):
+    """The order is that of the architecture: the rest frozen, what is left still learns."""
+    network = make(name).train()
+    *before, last = network.backbone.blocks()
+    for block in before:
+        for parameter in block:
+            parameter.requires_grad_(False)
+    (network(_batch(network)) ** 2).sum().backward()
+    assert all(parameter.grad is not None for parameter in last)
+
+
+@every_network
 def test_evaluation_is_deterministic(make, name):
     network = make(name).eval()
     batch = _batch(network)

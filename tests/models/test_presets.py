@@ -125,6 +125,25 @@ def test_image_preset_runs_and_takes_a_step(name):
     _takes_a_step(backbone, backbone.prepare(images, None)[[0, 1]])
 
 
+def test_blocks_of_inception_run_from_the_stem_to_the_last_module():
+    backbone = image_backbone(ImageModel(backbone="inception_v3", weights="random"))
+    blocks = backbone.blocks()
+    names = {id(parameter): name for name, parameter in backbone.model.named_parameters()}
+    assert len(blocks) == 13
+    assert all(names[id(parameter)].startswith("Conv2d_") for parameter in blocks[0])
+    assert all(names[id(parameter)].startswith("Mixed_7c") for parameter in blocks[-1])
+
+
+@pytest.mark.parametrize(("name", "n"), [("albert-base-v2", 2), pytest.param("matbert", 13, marks=pytest.mark.slow)])
+def test_blocks_of_an_encoder_are_embeddings_and_layers(name, n, tiny_encoder, tmp_path):
+    backbone = text_backbone(true_encoder(tmp_path, name, tiny_encoder))
+    blocks = backbone.blocks()
+    names = {id(parameter): name for name, parameter in backbone.model.named_parameters()}
+    assert len(blocks) == n
+    assert all("embedding" in names[id(parameter)] for parameter in blocks[0])
+    assert not any("embeddings" in names[id(parameter)] for block in blocks[1:] for parameter in block)
+
+
 @pytest.mark.parametrize("name", [_slow(name) for name in TEXT_PRESETS])
 def test_text_preset_runs_and_takes_a_step(name, tiny_encoder, tmp_path):
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from rhoflow.errors import StudyError
 from rhoflow.training import engine
 
 
@@ -46,3 +47,36 @@ def test_trainer_ignores_the_scheduler(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_NAME", "rhoflow")
     with engine.trainer() as trainer:
         assert trainer.world_size == 1
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU with or without bfloat16, or none."""
+
+    def pretend(has_gpu, has_it):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_it)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("setting", "has_gpu", "has_it", "expected"),
+    [
+        (32, True, True, "32-true"),
+        ("auto", True, True, "bf16-mixed"),
+        ("auto", True, False, "32-true"),
+        ("auto", False, False, "32-true"),
+        ("bf16", True, True, "bf16-mixed"),
+    ],
+)
+def test_precision_is_what_the_machine_has(gpu, setting, has_gpu, has_it, expected):
+    gpu(has_gpu, has_it)
+    assert engine.steps_precision(setting) == expected
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_bfloat16_without_hardware_says_what_to_set(gpu, has_gpu):
+    gpu(has_gpu, False)
+    with pytest.raises(StudyError, match=r"training\.precision = 'bf16': no GPU with bfloat16 here; set it to 32"):
+        engine.steps_precision("bf16")

@@ -130,6 +130,47 @@ def test_run_resumed_after_an_exception_ends_with_the_same_bytes(trained, tmp_pa
     assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in trained]
 
 
+@pytest.fixture(scope="module")
+def trained_with_everything(tmp_path_factory, tiny_encoder):
+    """Two folds with every setting of the training on, without any disturbance."""
+    root = tmp_path_factory.mktemp("everything")
+    return _train(root, tiny_encoder, runs=FOLDS, **tiny.tiny_everything(tiny_encoder))
+
+
+@pytest.mark.parametrize("epochs", [3, 6, 7, EPOCHS + 7], ids=lambda epochs: f"after-{epochs}")
+def test_run_with_every_setting_is_resumed_with_the_same_bytes(
+    trained_with_everything, trained, tmp_path, tiny_encoder, interrupt, epochs
+):
+    changes = tiny.tiny_everything(tiny_encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_Teller", module._Teller)
+        interrupt(epochs)
+        with pytest.raises(InterruptedError):
+            _train(tmp_path, tiny_encoder, runs=FOLDS, **changes)
+        interrupt(0)  # never
+        resumed = _train(tmp_path, tiny_encoder, runs=FOLDS, **changes)
+    assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in trained_with_everything]
+    assert _bytes(resumed[0]) != _bytes(trained[0])
+
+
+def test_pack_of_one_with_every_setting_has_the_bytes_of_many(trained_with_everything, tmp_path, tiny_encoder):
+    alone = _train(tmp_path, tiny_encoder, runs=FOLDS[1:], **tiny.tiny_everything(tiny_encoder))
+    assert _bytes(alone[0]) == _bytes(trained_with_everything[1])
+
+
+def test_min_max_scaled_run_has_metrics_in_physical_units(trained_with_everything):
+    folder = trained_with_everything[0]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    data = tiny.tiny_data(0)
+    y = data.y[data.part == "train"]
+    assert metrics["scaler"] == {"mean": y.min(), "std": np.ptp(y)}
+    table = pd.read_parquet(folder / "predictions.parquet")
+    assert sorted(table["y_true"]) == sorted(data.y)
+    history = pd.read_csv(folder / "history.csv")
+    assert metrics["metrics"]["val"]["rmse"] == pytest.approx(history["val_rmse"].min(), rel=1e-4)
+    np.testing.assert_allclose(history["val_rmse"], np.ptp(y) * np.sqrt(history["val_loss"]), rtol=1e-6)
+
+
 def test_resumed_run_does_not_repeat_what_was_saved(tmp_path, tiny_encoder, interrupt, monkeypatch):
     interrupt(6)
     with pytest.raises(InterruptedError):
@@ -159,17 +200,23 @@ class Kill(module._Teller):
             os.kill(os.getpid(), signal.SIGKILL)
 
 module._Teller = Kill
-pack = tiny.tiny_pack(Path(sys.argv[1]), Path(sys.argv[2]))
+encoder = Path(sys.argv[2])
+changes = tiny.tiny_everything(encoder) if sys.argv[4] == "everything" else {}
+pack = tiny.tiny_pack(Path(sys.argv[1]), encoder, **changes)
 module.train_pack(pack, [(0, 0), (1, 0)], tiny.tiny_data)
 """
 
 
-def test_pack_resumed_after_sigkill_ends_with_the_same_bytes(trained, tmp_path, tiny_encoder, capfd):
+@pytest.mark.parametrize("settings", ["plain", "everything"])
+def test_pack_resumed_after_sigkill_ends_with_the_same_bytes(request, tmp_path, tiny_encoder, capfd, settings):
+    everything = settings == "everything"
+    undisturbed = request.getfixturevalue("trained_with_everything" if everything else "trained")
+    changes = tiny.tiny_everything(tiny_encoder) if everything else {}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_encoder), str(EPOCHS + 4)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_encoder), str(EPOCHS + 4), settings]
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-    resumed = _train(tmp_path, tiny_encoder, runs=FOLDS)
-    assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in trained]
+    resumed = _train(tmp_path, tiny_encoder, runs=FOLDS, **changes)
+    assert [_bytes(folder) for folder in resumed] == [_bytes(folder) for folder in undisturbed]
     assert "image/k_vrh/none/fold0/seed0: finished earlier, adopted" in capfd.readouterr().err
 
 

@@ -5,6 +5,7 @@ import pytest
 import tiny
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rhoflow.config import ReadoutStage
 from rhoflow.errors import StudyError
@@ -156,3 +157,98 @@ def test_fit_reads_training_and_validation_targets_and_no_test_target():
     assert losses["test"] == _losses(Z)
     assert losses["train"] != _losses(Z)
     assert losses["val"] != _losses(Z)
+
+
+@pytest.fixture
+def steps():
+    """Gradients of every step of an optimiser; Lightning computes them within the step."""
+    seen = []
+
+    def look(optimizer, *_):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        seen.append([parameter.grad.clone() for parameter in parameters if parameter.grad is not None])
+
+    handle = register_optimizer_step_post_hook(look)
+    yield seen
+    handle.remove()
+
+
+def _norm(gradients):
+    return math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_no_step_has_a_longer_gradient_than_allowed(steps, clip_norm):
+    _run(_readout(), epochs=2, clip_norm=clip_norm)
+    norms = [_norm(gradients) for gradients in steps]
+    assert len(norms) == 2 * 3
+    assert (max(norms) <= 0.05 * (1 + CLOSE)) == (clip_norm is not None)
+
+
+class _Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.3, -0.2, 0.1]))
+
+    def forward(self, batch):
+        return batch["features"] @ self.weight
+
+
+def test_accumulated_step_has_the_gradient_of_all_its_materials(steps):
+    """12 training materials in three batches of four, accumulated, are a batch of 12."""
+    _run(_Line(), epochs=1, accumulate=3)
+    _run(_Line(), epochs=1, batch_size=12)
+    assert len(steps) == 2
+    np.testing.assert_allclose(steps[0][0], steps[1][0], rtol=0, atol=CLOSE)
+
+
+def test_cosine_schedule_is_half_a_wave_over_the_epochs():
+    state = _run(_readout(), epochs=4, patience=4, learning_rate=0.01, schedule="cosine")
+    expected = [0.01, 0.01 * (1 + math.sqrt(0.5)) / 2, 0.005, 0.01 * (1 - math.sqrt(0.5)) / 2]
+    assert [row["lr"] for row in state.history] == pytest.approx(expected)
+
+
+def test_learning_rate_of_the_history_is_that_of_the_steps():
+    seen = []
+    handle = register_optimizer_step_post_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
+    state = _run(_readout(), epochs=3, schedule="cosine")
+    handle.remove()
+    assert seen[::3] == [row["lr"] for row in state.history]
+    assert len(set(seen)) == 3
+
+
+def test_training_batches_are_augmented_and_validation_batches_are_not():
+    def zero(batch, generator):
+        return {"features": torch.zeros_like(batch["features"])}
+
+    def fit(augment):
+        model, state = _readout(), StageState()
+        stage = ReadoutStage(epochs=2, patience=2, batch_size=4)
+        run_stage(
+            "readout", model, FEATURES, DATA, Z, stage=stage, std=1.0, state=state, seed=_seed,
+            after_epoch=lambda state: None, augment=augment,
+        )  # fmt: skip
+        rows = DATA.rows("val")
+        predicted = run_model(model, FEATURES)[rows]
+        return state, float(((predicted - Z[rows]) ** 2).mean())
+
+    plain, _ = fit(None)
+    state, of_true_features = fit(zero)
+    assert state.history[0]["train_loss"] != plain.history[0]["train_loss"]
+    assert state.best_loss == pytest.approx(of_true_features, abs=CLOSE)
+
+
+def test_augmentation_draws_anew_each_epoch_and_the_same_for_the_same_run():
+    drawn = []
+
+    def listen(batch, generator):
+        drawn.append(float(torch.rand(1, generator=generator)))
+        return batch
+
+    for _ in range(2):
+        run_stage(
+            "readout", _readout(), FEATURES, DATA, Z, stage=ReadoutStage(epochs=2, batch_size=4), std=1.0,
+            state=StageState(), seed=_seed, after_epoch=lambda state: None, augment=listen,
+        )  # fmt: skip
+    assert drawn[:6] == drawn[6:]
+    assert len(set(drawn[:6])) == 6

@@ -33,6 +33,17 @@ class ImageModel(Section):
         description="pixels a side that the backbone sees, resized from the slice; null: as it is (a bare name: the"
         " weights' own size; papers: 299 in v3, 75 in v1)",
     )
+    augment: Literal["none", "published", "full"] = Field(
+        "none",
+        description="random changes of training images in the second stage (the first has cached features): none (or"
+        " off); published: flips and a turn by up to 0.2 of a full one; full: the eight symmetries of the square",
+    )
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _off(cls, augment: Any) -> Any:
+        """Take off, which YAML reads as false, for none."""
+        return "none" if augment is False else augment
 
     @model_validator(mode="before")
     @classmethod
@@ -94,6 +105,11 @@ class Stage(Section):
     patience: int = Field(ge=1, description="epochs without a better validation loss before the stage stops")
     batch_size: int = Field(16, ge=2, description="crystals a step")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="of the learning rate over the epochs; cosine: half a wave, down to 0 after the last"
+    )
+    clip_norm: Positive | None = Field(None, description="longest gradient (norm over all parameters); null: any")
+    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes a step")
 
 
 class ReadoutStage(Stage):
@@ -111,6 +127,15 @@ class FinetuneStage(Stage):
     epochs: int = Field(4, ge=0, description="most epochs; 0 skips the stage")
     learning_rate: Positive = Field(2e-5, description="of AdamW")
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before the stage stops")
+    layer_decay: Positive = Field(
+        1.0, le=1, description="factor on the learning rate from each block of the backbone to the one before it"
+    )
+    unfreeze_every: int = Field(
+        0, ge=0, description="epochs until the next block is unfrozen, the last one first; 0: all from the start"
+    )
+    unfreeze_blocks: int | None = Field(
+        None, ge=1, description="how many blocks, from the last one, are ever unfrozen; null: all"
+    )
 
 
 class Training(Section):
@@ -118,6 +143,15 @@ class Training(Section):
 
     readout: ReadoutStage = ReadoutStage()
     finetune: FinetuneStage = FinetuneStage()
+    scaling: Literal["standard", "min-max"] = Field(
+        "standard",
+        description="of the target, fitted on the training part: mean 0 and standard deviation 1, or 0 to 1 (v1)."
+        " Metrics are in physical units always",
+    )
+    precision: Literal[32, "bf16", "auto"] = Field(
+        32,
+        description="of the steps: 32 bits; bf16: mixed with bfloat16, where a GPU has it; auto: bf16 there, else 32",
+    )
     frozen_levels: tuple[Level, ...] = Field(
         ("all",), description="text levels whose text and fusion models stop after the readout (long texts are slow)"
     )

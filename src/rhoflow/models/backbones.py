@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from rhoflow.config import ImageModel, TextModel, near
 from rhoflow.errors import StudyError
 from rhoflow.models import torchvision_schemas  # noqa: F401  (before timm and transformers)
+from rhoflow.models.augment import AUGMENTATIONS
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs, TokenInputs
 from rhoflow.models.weights import NEUTRAL, RANDOM, locate, packaged, read_packaged_image_state
 
@@ -31,6 +34,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 Images = NDArray[np.float32]
 Texts = Sequence[str]
 TIMM = "timm:"
+Blocks = list[list[nn.Parameter]]
+_LAYER = re.compile(r"layers?\.(\d+)\.")
 
 
 class Backbone(nn.Module, ABC):
@@ -52,6 +57,14 @@ class Backbone(nn.Module, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Features (b, n_features) float32 of a batch."""
 
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Batch of training materials, changed at random where the study asks for it."""
+        return batch
+
+    def blocks(self) -> Blocks:
+        """Every parameter once, in the blocks of the architecture from the input on."""
+        return [list(self.parameters())]
+
 
 class ImageBackbone(Backbone):
     """A timm model without classifier, globally pooled.
@@ -71,6 +84,8 @@ class ImageBackbone(Backbone):
         Whether the model has pretrained weights.
     size : int or None
         Pixels a side that the model sees; None: those of the images.
+    augment : str
+        One of `AUGMENTATIONS`, or ``none``.
     """
 
     scale: Tensor
@@ -85,8 +100,10 @@ class ImageBackbone(Backbone):
         std: Sequence[float],
         pretrained: bool,
         size: int | None = None,
+        augment: str = "none",
     ) -> None:
         super().__init__()
+        self.augment = augment
         self.model = without_dense_layers(model)
         self.size = size
         # Some models widen their features once more behind the pooling, e.g. MobileNetV3.
@@ -110,6 +127,20 @@ class ImageBackbone(Backbone):
         """Make inputs ``images`` (n, p, p) float32 in [-1, 1]."""
         assert images is not None, "an image backbone needs images"
         return ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32)))
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Batch with its images turned or mirrored at random."""
+        if self.augment == "none":
+            return batch
+        return {**batch, "images": AUGMENTATIONS[self.augment](batch["images"], generator)}
+
+    def blocks(self) -> Blocks:
+        """Every parameter once, in timm's coarse groups; in one where timm has none for this model."""
+        if not hasattr(self.model, "group_matcher"):
+            return super().blocks()
+        parameters = dict(self.model.named_parameters())
+        groups = timm.models.group_parameters(self.model, self.model.group_matcher(coarse=True))  # type: ignore[operator]
+        return [[parameters[name] for name in groups[number]] for number in sorted(groups)]
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features (b, n_features)."""
@@ -151,6 +182,15 @@ class TextBackbone(Backbone):
         n_cut = sum(len(tokens) > self.max_tokens for tokens in whole)
         cut = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return TokenInputs(cut, pad=self.tokenizer.pad_token_id, n_cut=n_cut)
+
+    def blocks(self) -> Blocks:
+        """Every parameter once: embeddings, then the numbered layers (ALBERT: the one it shares), then the rest."""
+        blocks: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            layer = _LAYER.search(name)
+            place = float(layer[1]) if layer else -1.0 if "embedding" in name else math.inf
+            blocks.setdefault(place, []).append(parameter)
+        return [blocks[place] for place in sorted(blocks)]
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features (b, n_features); padding has no part in them."""
@@ -199,7 +239,14 @@ def image_backbone(options: ImageModel) -> ImageBackbone:
         _check_architecture(options, name, model.pretrained_cfg["architecture"])
         mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
         model.reset_classifier(0)
-    return ImageBackbone(model, mean=mean, std=std, pretrained=options.weights != RANDOM, size=options.size)
+    return ImageBackbone(
+        model,
+        mean=mean,
+        std=std,
+        pretrained=options.weights != RANDOM,
+        size=options.size,
+        augment=options.augment,
+    )
 
 
 def timm_name(backbone: str) -> str:

@@ -6,7 +6,7 @@ backbone is the image and the text network without their last layers: what they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rhoflow import config
 from rhoflow.config import ImageModel, Section, TextModel
 from rhoflow.errors import StudyError
-from rhoflow.models.backbones import Backbone, Images, Texts, image_backbone, text_backbone
+from rhoflow.models.backbones import Backbone, Blocks, Images, Texts, image_backbone, text_backbone
 from rhoflow.models.inputs import Batch, Inputs, JointInputs
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.readout import Readout
@@ -72,9 +72,27 @@ class FusedBackbone(Backbone):
         parts = (self.backbones[name].prepare(images, texts) for name in self.backbones)  # type: ignore[operator]
         return JointInputs(*parts)
 
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Batch as each of the two backbones would change it."""
+        for backbone in self.backbones.values():
+            batch = backbone.augmented(batch, generator)  # type: ignore[operator]
+        return batch
+
+    def blocks(self) -> Blocks:
+        """Blocks of both backbones side by side, the last ones together, then the hidden layers of both readouts."""
+        sides = [backbone.blocks() for backbone in self.backbones.values()]  # type: ignore[operator]
+        return [*join_blocks(sides), list(self.hidden.parameters())]
+
     def forward(self, batch: Batch) -> Tensor:
         """Concatenated penultimate vectors (b, 256 + 256)."""
         return torch.cat([self.hidden[name](self.backbones[name](batch)) for name in self.backbones], dim=1)
+
+
+def join_blocks(sides: Sequence[Blocks]) -> Blocks:
+    """Join the blocks of several backbones from their ends: the longest one's first blocks stay alone."""
+    depth = max(len(side) for side in sides)
+    padded: list[Blocks] = [[[]] * (depth - len(side)) + side for side in sides]
+    return [[parameter for block in row for parameter in block] for row in zip(*padded, strict=True)]
 
 
 Parents = Mapping[str, Path]

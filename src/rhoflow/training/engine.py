@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from rhoflow.config import Stage
+from rhoflow.errors import StudyError
 from rhoflow.models import torchvision_schemas  # noqa: F401  (before lightning)
 
 # isort: split
@@ -23,6 +25,27 @@ _NOT_NEWS = (
     r".*module\(s\) in eval mode at the start of training.*",  # BatchNorm that keeps its statistics
     r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6 builds a class that torch 2.13 calls old
 )
+
+
+FLOAT32 = "32-true"  # as Lightning names them
+BFLOAT16 = "bf16-mixed"
+
+
+def steps_precision(setting: int | str) -> str:
+    """Lightning's name for `training.precision` on this machine.
+
+    Raises
+    ------
+    StudyError
+        If bfloat16 is asked for where no GPU has it.
+    """
+    has_it = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if setting == "bf16" and not has_it:
+        raise StudyError(
+            "training.precision = 'bf16': no GPU with bfloat16 here; set it to 32, or to auto, which is bf16 where a"
+            " GPU has it"
+        )
+    return BFLOAT16 if setting != 32 and has_it else FLOAT32
 
 
 @contextlib.contextmanager
@@ -61,14 +84,27 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def trainer(*, max_epochs: int = 1, callbacks: Sequence[Any] = ()) -> Iterator[Any]:
-    """Lightning Trainer on the GPU if there is one, without loggers, bars, checkpoints or files of its own."""
+def trainer(
+    *, max_epochs: int = 1, callbacks: Sequence[Any] = (), stage: Stage | None = None, precision: str = FLOAT32
+) -> Iterator[Any]:
+    """Lightning Trainer on the GPU if there is one, without loggers, bars, checkpoints or files of its own.
+
+    Parameters
+    ----------
+    stage : Stage or None
+        Its `clip_norm` and `accumulate`, for a fit.
+    precision : str
+        As `steps_precision` names it.
+    """
     with _quiet_lightning():
         yield lightning.Trainer(
             accelerator="auto",
             devices=1,
             max_epochs=max_epochs,
             callbacks=list(callbacks),
+            gradient_clip_val=None if stage is None else stage.clip_norm,
+            accumulate_grad_batches=1 if stage is None else stage.accumulate,
+            precision=precision,
             plugins=LightningEnvironment(),  # a training is one process, whatever SLURM variables say
             num_sanity_val_steps=0,
             logger=False,

@@ -18,6 +18,8 @@ from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.models.backbones import Backbone
 from rhoflow.models.inputs import ArrayInputs, Inputs
 from rhoflow.models.networks import Network
+from rhoflow.training.engine import steps_precision
+from rhoflow.training.layers import Layers
 from rhoflow.training.resume import ResumeFile, StageState
 from rhoflow.training.scaler import Scaler
 from rhoflow.training.stage import FROZEN, OnFeatures, run_model, run_stage
@@ -107,14 +109,27 @@ def fit(
     inputs = network.prepare(data.images, data.texts)
     states = resume.load()
 
-    def run(name: str, stage: Stage, model: nn.Module, stage_inputs: Inputs) -> None:
+    precision = steps_precision(training.precision)
+
+    def run(name: str, stage: Stage, model: nn.Module, stage_inputs: Inputs, **how: Any) -> None:
         def after(state: StageState) -> None:
             resume.save(states, now=False)
             after_epoch(name, stage, state)
 
         state = states[name]
         run_stage(
-            name, model, stage_inputs, data, z, stage=stage, std=scaler.std, state=state, seed=seed, after_epoch=after
+            name,
+            model,
+            stage_inputs,
+            data,
+            z,
+            stage=stage,
+            std=scaler.std,
+            state=state,
+            seed=seed,
+            after_epoch=after,
+            precision=precision,
+            **how,
         )
         resume.save(states, now=True)
 
@@ -123,7 +138,8 @@ def fit(
     run(READOUT, training.readout, OnFeatures(network.readout), ArrayInputs("features", features))
     states.setdefault(FINETUNE, StageState(best_loss=readout.best_loss, stopped=FROZEN if frozen else None))
     if not frozen:
-        run(FINETUNE, training.finetune, network, inputs)
+        layers = Layers(network.backbone.blocks(), training.finetune)
+        run(FINETUNE, training.finetune, network, inputs, layers=layers, augment=network.backbone.augmented)
         features = run_model(network.backbone, inputs)
     z_pred = run_model(OnFeatures(network.readout), ArrayInputs("features", features))
     return Fit(

@@ -143,7 +143,7 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     with reproducible(pack.training.threads):
         seed_torch(key.random_seed("weights"))
         network = pack.entry.make(pack.options, pack.parents(key))
-        scaler = Scaler.fit(data.y[data.rows("train")])
+        scaler = Scaler.fit(data.y[data.rows("train")], pack.training.scaling)
         fitted = fit(
             network,
             data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from rhoflow.errors import StudyError
 from rhoflow.models.inputs import Batch, Inputs
 from rhoflow.training import engine
 from rhoflow.training.batches import EvenBatches, Item, in_order, loader
+from rhoflow.training.layers import Layers, learning_rate, plain_groups
 from rhoflow.training.resume import StageState
 
 # isort: split
@@ -24,6 +26,7 @@ EARLY = "early stopping"
 LIMIT = "epoch limit"
 FROZEN = "frozen by config"
 AfterEpoch = Callable[[StageState], None]
+Augment = Callable[[Batch, torch.Generator], Batch]
 
 
 class OnFeatures(nn.Module):
@@ -46,20 +49,39 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
     ----------
     model : nn.Module
         From a batch to the standardised target (b,); all its parameters are trained.
+    stage : Stage or None
+        For a fit.
+    optimizer : dict or None
+        State of the optimiser after a resume.
+    layers : Layers or None
+        The backbone's blocks, where they are not all treated alike.
+    augment : callable or None
+        Changes training batches at random.
     """
 
-    def __init__(self, model: nn.Module, stage: Stage | None = None, optimizer: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        stage: Stage | None = None,
+        optimizer: dict[str, Any] | None = None,
+        layers: Layers | None = None,
+        augment: Augment | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
         self.saved_optimizer = optimizer
+        self.layers = layers
+        self.augment = augment
+        self.generator = torch.Generator()
         self.sums = {"train": 0.0, "val": 0.0}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW of the stage, where it was after a resume."""
         assert self.stage is not None
+        groups = self.layers.groups(self.model) if self.layers else plain_groups(self.model)
         adamw = torch.optim.AdamW(
-            self.model.parameters(), lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay, fused=True
+            groups, lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay, fused=True
         )
         if self.saved_optimizer is not None:
             adamw.load_state_dict(self.saved_optimizer)
@@ -67,7 +89,19 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
 
     def training_step(self, item: Item, _: int) -> Tensor:
         """Mean squared error of a batch."""
-        return self._loss("train", item)
+        batch, z = item
+        return self._loss("train", (self.augment(batch, self.generator) if self.augment else batch, z))
+
+    def start_epoch(self, epoch: int, seed: Callable[..., int]) -> None:
+        """Set what an epoch (from 0) starts with: sums, random numbers of its own, learning rates, frozen blocks."""
+        assert self.stage is not None
+        self.sums = dict.fromkeys(self.sums, 0.0)
+        engine.seed_torch(seed("dropout", epoch))
+        self.generator.manual_seed(seed("augment", epoch))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = learning_rate(self.stage, epoch) * group["scale"]
+        if self.layers:
+            self.layers.unfreeze(self.model, epoch)
 
     def validation_step(self, item: Item, _: int) -> None:
         """Add a batch to the validation sum."""
@@ -80,7 +114,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
 
     def _loss(self, part: str, item: Item) -> Tensor:
         batch, z = item
-        loss = nn.functional.mse_loss(self.model(batch), z)
+        loss = nn.functional.mse_loss(self.model(batch).float(), z)
         self.sums[part] += loss.item() * len(z)
         return loss
 
@@ -103,9 +137,8 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
         self.n, self.std, self.seed, self.after_epoch = n, std, seed, after_epoch
 
     def on_train_epoch_start(self, trainer: Any, task: Task) -> None:
-        """Start the epoch's sums, and its random numbers (dropout) from its own seed."""
-        task.sums = dict.fromkeys(task.sums, 0.0)
-        engine.seed_torch(self.seed(self.name, "dropout", self.state.epoch))
+        """Start the epoch from its own seeds."""
+        task.start_epoch(self.state.epoch, functools.partial(self.seed, self.name))
 
     def on_train_epoch_end(self, trainer: Any, task: Task) -> None:
         """Take stock; Lightning has validated before it calls this."""
@@ -130,7 +163,7 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
             {
                 "stage": self.name,
                 "epoch": self.state.epoch,
-                "lr": self.stage.learning_rate,
+                "lr": learning_rate(self.stage, self.state.epoch - 1),
                 "train_loss": train_loss,
                 "val_loss": val_loss,
                 "val_rmse": math.sqrt(val_loss) * self.std,
@@ -157,6 +190,9 @@ def run_stage(
     state: StageState,
     seed: Callable[..., int],
     after_epoch: AfterEpoch,
+    layers: Layers | None = None,
+    augment: Augment | None = None,
+    precision: str = engine.FLOAT32,
 ) -> None:
     """Train `model` from where `state` stands to the end of the stage; it ends with its best weights.
 
@@ -174,6 +210,10 @@ def run_stage(
         Seed for a purpose.
     after_epoch : callable
         Called with the state after every epoch.
+    layers, augment
+        See `Task`.
+    precision : str
+        Of the steps, see `engine.steps_precision`.
     """
     start = copy_state(model)
     if state.model is not None:
@@ -186,12 +226,15 @@ def run_stage(
             rows["train"], stage.batch_size, lambda epoch: seed(name, "order", epoch), first_epoch=state.epoch
         )
         model.train()
-        with engine.trainer(max_epochs=stage.epochs - state.epoch, callbacks=[keeper]) as trainer:
+        epochs = stage.epochs - state.epoch
+        with engine.trainer(max_epochs=epochs, callbacks=[keeper], stage=stage, precision=precision) as trainer:
             trainer.fit(
-                Task(model, stage, state.optimizer),
+                Task(model, stage, state.optimizer, layers, augment),
                 loader(inputs, z, order),
                 loader(inputs, z, in_order(rows["val"])),
             )
+        if layers:
+            layers.open_all()
     model.load_state_dict(start if state.best is None else state.best)
     state.model = state.optimizer = None
 

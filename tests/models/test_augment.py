@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+
+from rhoflow.config import ImageModel
+from rhoflow.models.augment import AUGMENTATIONS, LARGEST_TURN, full, orient, published, turn
+from rhoflow.models.backbones import image_backbone
+
+CLOSE = 1e-5
+SMOOTH = 0.03  # bilinear interpolation: sum of k^2 / 8 over both waves and directions is 0.025
+IMAGES = torch.from_numpy(np.random.default_rng(3).uniform(-1, 1, (64, 8, 8)).astype(np.float32))
+every_kind = pytest.mark.parametrize("kind", AUGMENTATIONS)
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _operations(image):
+    turned = [np.rot90(image, k) for k in range(4)]
+    return [*turned, *(np.fliplr(one) for one in turned)]
+
+
+def test_the_eight_orientations_are_those_of_the_square():
+    image = IMAGES[0]
+    ours = {orient(image, number).numpy().tobytes() for number in range(8)}
+    assert ours == {np.ascontiguousarray(one).tobytes() for one in _operations(image.numpy())}
+    assert len(ours) == 8
+
+
+def test_full_draws_every_orientation_and_no_other():
+    image = IMAGES[:1].expand(400, -1, -1)
+    seen = [one.numpy().tobytes() for one in full(image, _generator())]
+    counts = [seen.count(np.ascontiguousarray(one).tobytes()) for one in _operations(IMAGES[0].numpy())]
+    assert sum(counts) == 400
+    assert min(counts) > 25  # 50 expected, standard deviation 6.6
+
+
+def test_quarter_turn_is_exact():
+    turned = turn(IMAGES, torch.full((64,), 0.25))
+    np.testing.assert_allclose(turned, torch.rot90(IMAGES, 1, dims=(1, 2)), rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("fraction", [-0.2, -0.05, 0.1])
+def test_turned_wave_is_the_wave_at_the_turned_place(fraction):
+    p = 48
+    y, x = np.mgrid[:p, :p] - (p - 1) / 2
+
+    def wave(x, y):
+        return np.cos(2 * np.pi * x / 16) + np.sin(2 * np.pi * (x + y) / 40)
+
+    angle = 2 * np.pi * fraction
+    # y runs down: what was at (x cos - y sin, x sin + y cos) comes to (x, y) by a turn against the clock.
+    expected = wave(np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y)
+    image = torch.from_numpy(wave(x, y).astype(np.float32))
+    turned = turn(image[None], torch.tensor([fraction]))[0].numpy()
+    inside = np.hypot(x, y) < p / 2 - 2
+    assert np.abs(turned - expected)[inside].max() < SMOOTH
+    assert np.abs(image.numpy() - expected)[inside].max() > 10 * SMOOTH
+
+
+def test_published_turns_by_no_more_than_a_fifth(monkeypatch):
+    seen = []
+    monkeypatch.setattr("rhoflow.models.augment.turn", lambda images, turns: seen.append(turns) or images)
+    published(IMAGES.repeat(10, 1, 1), _generator())
+    assert seen[0].abs().max() <= LARGEST_TURN
+    assert seen[0].min() < -0.9 * LARGEST_TURN
+    assert seen[0].max() > 0.9 * LARGEST_TURN
+
+
+def test_published_flips_each_way_half_of_the_time(monkeypatch):
+    monkeypatch.setattr("rhoflow.models.augment.turn", lambda images, turns: images)
+    image = IMAGES[:1].expand(400, -1, -1)
+    seen = [one.numpy().tobytes() for one in published(image, _generator())]
+    for dims in ((), (0,), (1,), (0, 1)):
+        assert 70 < seen.count(IMAGES[0].flip(dims).contiguous().numpy().tobytes()) < 130  # 100 +- 8.7
+
+
+@every_kind
+def test_a_constant_image_stays(kind):
+    images = torch.full((5, 8, 8), 0.3)
+    np.testing.assert_allclose(AUGMENTATIONS[kind](images, _generator()), images, rtol=0, atol=CLOSE)
+
+
+@every_kind
+def test_seed_decides_and_the_global_state_does_not(kind):
+    before = torch.get_rng_state()
+    one, again, other = (AUGMENTATIONS[kind](IMAGES, _generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_kind
+def test_images_are_left_as_they_are(kind):
+    before = IMAGES.clone()
+    assert AUGMENTATIONS[kind](IMAGES, _generator()).shape == IMAGES.shape
+    assert torch.equal(IMAGES, before)
+
+
+def test_backbone_without_augmentation_gives_the_batch_back():
+    backbone = image_backbone(ImageModel(backbone="timm:test_efficientnet", weights="random"))
+    batch = {"images": IMAGES}
+    assert backbone.augmented(batch, _generator()) is batch
+
+
+@every_kind
+def test_backbone_augments_its_images_and_nothing_else(kind):
+    backbone = image_backbone(ImageModel(backbone="timm:test_efficientnet", weights="random", augment=kind))
+    batch = {"images": IMAGES, "input_ids": torch.arange(3)}
+    augmented = backbone.augmented(batch, _generator())
+    assert torch.equal(augmented["images"], AUGMENTATIONS[kind](IMAGES, _generator()))
+    assert augmented["input_ids"] is batch["input_ids"]
+
+
+def test_off_in_a_yaml_file_means_none():
+    """YAML reads a bare off as false."""
+    assert ImageModel(augment=False).augment == "none"
