@@ -161,7 +161,7 @@ def _untrained(ensemble: Ensemble) -> Network:
     entry = NETWORKS[ensemble.card.model]
     seed_torch(0)
     network: Network = entry.make(without_weights(entry.take_options(ensemble.study)), {})
-    return network
+    return network.float()  # an encoder's configuration may ask for half precision, which no run was trained in
 
 
 def without_weights(options: Section) -> Section:
