@@ -149,10 +149,29 @@ def test_different_sizes_get_a_column(small_root: Path, study: Study, code: Code
     assert "| Model | Text | R² train" in energy
 
 
+def test_files_are_those_that_the_rule_promises(small_root: Path, code: Code, tmp_path: Path) -> None:
+    study = load_study({"study": "made-up", "targets": ["k_vrh", "band_gap"], "report": {"bootstrap": 100}})
+    out = tmp_path / "tables"
+    write_tables(small_root, out, study=study, code=code)
+    assert sorted(file.name for file in out.iterdir()) == sorted(table_names(study))
+    assert "No run has finished yet" in (out / "zeros.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["comparisons", "ensemble", "published"])
+def test_every_table_has_its_lineage_and_n(tables: Path, name: str) -> None:
+    text = (tables / f"{name}.md").read_text()
+    lineage = re.findall(r"Lineage ([0-9a-f]{12})\.", (tables / "results.md").read_text())
+    assert re.findall(r"Lineage ([0-9a-f]{12})\.", text) == lineage[:2]
+    assert "test crystals" in text
+    assert (pd.read_csv(tables / f"{name}.csv")["n"] == 16).all()
+
+
 def test_no_run_is_said_so(tmp_path: Path, study: Study, code: Code) -> None:
     write_tables(tmp_path, tmp_path / "tables", study=study, code=code)
     for name in ("results.md", "results.tex", "results.txt"):
         assert "No run has finished yet" in (tmp_path / "tables" / name).read_text()
+    assert "No model and reference have runs" in (tmp_path / "tables/comparisons.tex").read_text()
+    assert "Nothing is published" in (tmp_path / "tables/published.md").read_text()
 
 
 SPECIAL = r"100 % of a_b & {c} #1 $5 ~ ^ \ <x> | ± Å"

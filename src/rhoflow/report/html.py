@@ -61,7 +61,7 @@ def report_content(root: Path, study: Study, code: Code) -> dict[str, Any]:
     frame = results_frame(series, resamples=study.report.bootstrap)
     crystals = read_crystals(root)
     origin = collect_provenance(root, study, code)
-    beside = supplements(series, study=study, lineage_id=origin["lineage"]["id"])
+    beside = supplements(series, frame, study=study, lineage_id=origin["lineage"]["id"])
     figures = _embedded(root / "figures")
     return {
         "study": study.study,

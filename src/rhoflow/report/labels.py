@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES
@@ -46,6 +47,30 @@ PROTOTYPES = {
 }
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("mu_B", "μB"))
+
+
+@dataclass(frozen=True)
+class Zero:
+    """What counts as zero of a target.
+
+    Attributes
+    ----------
+    threshold : float
+        Largest magnitude that does, in the target's unit: below what a calculation resolves.
+    zero, other : str
+        What the two kinds of crystals are called.
+    """
+
+    threshold: float
+    zero: str
+    other: str
+
+
+# Targets that are zero for many materials.
+ZEROS = {
+    "band_gap": Zero(1e-3, "metals", "non-metals"),
+    "total_magnetization": Zero(1e-2, "non-magnetic crystals", "magnetic crystals"),
+}
 
 
 def is_network(model: str) -> bool:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from rhoflow.config import Study
+from rhoflow.report.labels import ZEROS
 from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
-# Tables by name, with their formats.
-TABLES = {"results": ("csv", "md", "tex", "txt"), "comparisons": ("csv", "md", "tex"), "ensemble": ("csv", "md")}
 FIGURE_INDEX = "figures.json"
+# Tables by name, with their formats; `zeros` is there for a target that has them.
+TABLES = {
+    "results": ("csv", "md", "tex", "txt"),
+    "comparisons": ("csv", "md", "tex"),
+    "ensemble": ("csv", "md"),
+    "zeros": ("csv", "md"),
+    "published": ("csv", "md"),
+}
 
 
 def table_names(study: Study) -> list[str]:
     """Names of the files in ``tables/`` of a study."""
-    return [f"{name}.{suffix}" for name, suffixes in TABLES.items() for suffix in suffixes]
+    there = [name for name in TABLES if name != "zeros" or any(target in ZEROS for target in study.targets)]
+    return [f"{name}.{suffix}" for name in there for suffix in TABLES[name]]
 
 
 def asked_kinds(study: Study) -> list[tuple[str, str]]:

@@ -18,9 +18,8 @@ from rhoflow.report.provenance import Code, code_version, lineage
 from rhoflow.report.render import Row, Table, escape_markdown, to_latex, to_markdown, to_terminal
 from rhoflow.report.results import epochs_used, results_frame, texts_cut, weights_used, why_stopped
 from rhoflow.report.runs import Series, read_series
-from rhoflow.report.supplements import supplements
+from rhoflow.report.supplements import NO_RUN, supplements
 
-_NOTHING = "No run has finished yet.\n"
 _Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
 
 
@@ -200,23 +199,23 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
     series = read_series(root, study)
     lineage_id = lineage(root, study, code or code_version()).id
     frame, tables = result_tables(series, study, lineage_id)
-    _write_table(out, "results", f"# Results of the study {study.study}\n", frame, tables)
+    _write_table(out, "results", f"# Results of the study {study.study}\n", frame, tables, NO_RUN)
     terminal = [to_terminal(terminal_table(one, study=study)) for one in tables if one.key in study.targets]
-    _write(out / "results.txt", "\n".join(terminal) or _NOTHING)
-    for one in supplements(series, study=study, lineage_id=lineage_id):
+    _write(out / "results.txt", "\n".join(terminal) or NO_RUN)
+    for one in supplements(series, frame, study=study, lineage_id=lineage_id):
         said = [
             f"{labels.target_label(target).capitalize()}: {sentence}\n" for target, sentence in one.sentences.items()
         ]
         intro = "\n".join([f"# {one.title} of the study {study.study}\n", *map(escape_markdown, said)])
-        _write_table(out, one.name, intro, one.frame, list(one.tables.values()))
+        _write_table(out, one.name, intro, one.frame, list(one.tables.values()), one.empty)
 
 
-def _write_table(out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table]) -> None:
+def _write_table(out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table], empty: str) -> None:
     """Write a table in those of its formats that all tables share."""
     texts = {
         "csv": frame.to_csv(index=False, lineterminator="\n"),
-        "md": "\n".join([intro, *map(to_markdown, tables)]) if tables else _NOTHING,
-        "tex": "\n".join(map(to_latex, tables)) or f"% {_NOTHING}",
+        "md": "\n".join([intro, *map(to_markdown, tables)]) if tables else empty,
+        "tex": "\n".join(map(to_latex, tables)) or f"% {empty}",
     }
     for suffix in TABLES[name]:
         if suffix in texts:

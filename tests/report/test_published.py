@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rhoflow.config import Study
+from rhoflow.properties import PROPERTIES
+from rhoflow.report.published import (
+    COLUMNS,
+    PUBLISHED,
+    published_frame,
+    published_rows,
+    published_table,
+    read_published,
+)
+from rhoflow.report.results import results_frame
+from rhoflow.report.runs import read_series
+
+
+@pytest.fixture(scope="module")
+def results(root: Path, study: Study) -> pd.DataFrame:
+    return results_frame(read_series(root, study), resamples=100)
+
+
+@pytest.fixture(scope="module")
+def frame(results: pd.DataFrame) -> pd.DataFrame:
+    return published_frame(results)
+
+
+def made_up(target: str, model: str, level: str) -> pd.DataFrame:
+    row = {"target": target, "unit": PROPERTIES[target].unit, "model": model, "level": level, "part": "test"}
+    return pd.DataFrame([row | {"n": 88, "runs": 5, "r2_mean": 0.5, "r2_sd": 0.1, "rmse_mean": 9.0, "rmse_sd": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "level", "r2", "rmse"),
+    [
+        ("k_vrh", "fusion", "formula", 0.87, 25.3),
+        ("efermi", "fusion", "formula", 0.88, 0.86),
+        ("formation_energy_per_atom", "text", "keywords", 0.84, 0.19),
+        ("k_vrh", "clip", "all", 0.83, 32.1),
+        ("formation_energy_per_atom", "clip", "all", 0.76, 0.31),
+        ("efermi", "clip", "all", 0.73, 1.41),
+    ],
+)
+def test_figures_that_the_paper_calls_its_best(target: str, model: str, level: str, r2: float, rmse: float) -> None:
+    (row,) = published_frame(made_up(target, model, level)).to_dict("records")
+    assert row["published_r2"] == r2
+    assert row["published_rmse"] == pytest.approx(rmse, abs=0.06)  # the figure prints one digit more
+    assert row["r2_mean"] == 0.5
+
+
+def test_image_stands_beside_all_three_of_its_rows(frame: pd.DataFrame) -> None:
+    rows = frame[(frame["model"] == "image") & (frame["target"] == "k_vrh")]
+    assert rows["row"].tolist() == ["Formula Image", "Keywords Image", "All Image"]
+    assert rows["table"].tolist() == ["Fig. 2c"] * 3
+    assert rows["published_rmse"].tolist()[:2] == [28.09, 28.09]
+
+
+def test_every_network_row_has_both_figures_and_no_baseline_has(frame: pd.DataFrame, results: pd.DataFrame) -> None:
+    assert set(frame["model"]) == {"image", "text", "fusion"}
+    assert len(frame) == 2 * (3 + 3 + 3)
+    assert frame[["published_r2", "published_rmse"]].notna().all(axis=None)
+    ours = results[results["part"] == "test"].set_index(["target", "model", "level"])["r2_mean"]
+    assert [ours[key] for key in frame.set_index(["target", "model", "level"]).index] == frame["r2_mean"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "level"),
+    [
+        ("g_vrh", "fusion", "all"),
+        ("k_vrh", "magpie-forest", "none"),
+        ("k_vrh", "clip", "formula"),
+        ("k_vrh", "llm", "all"),
+    ],
+)
+def test_what_was_not_published_has_no_row(target: str, model: str, level: str) -> None:
+    assert len(published_frame(made_up(target, model, level))) == 0
+
+
+def test_units_are_those_of_the_house() -> None:
+    numbers = read_published().query("study == 'multimodal' and metric == 'RMSE'")
+    for target, column in COLUMNS.items():
+        assert set(numbers.loc[numbers["column"] == column, "unit"]) == {PROPERTIES[target].unit}
+
+
+def test_rows_that_are_looked_up_are_there() -> None:
+    numbers = read_published()
+    there = set(zip(numbers["table"].str.rstrip("abcd"), numbers["row"], strict=True))
+    wanted = [
+        published_rows(model, level) for model in ("image", "text", "fusion", "clip") for level in ("none", "all")
+    ]
+    assert {row for rows in wanted for row in rows} <= there
+
+
+def test_doubtful_figure_is_named(frame: pd.DataFrame) -> None:
+    table = published_table(frame, "formation_energy_per_atom", lineage_id="0123")
+    assert table is not None
+    assert "With a doubt, see the notes in published.csv: Fig. 2a, Formula Image." in table.caption
+    assert "Lineage 0123." in table.caption
+    other = published_table(frame, "k_vrh", lineage_id="0123")
+    assert other is not None
+    assert "doubt" not in other.caption
+    assert other.groups[0][1][0].cells[:4] == ("Image network", "–", "Fig. 2c, Formula Image", "16")
+    assert published_table(frame, "efermi", lineage_id="0123") is None
+
+
+def test_reference_table_is_the_one_that_was_collected(shared_data: Path) -> None:
+    assert PUBLISHED.read_bytes() == (shared_data.parent / "published.csv").read_bytes()
