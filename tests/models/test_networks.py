@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from rhoflow.config import Fusion
 from rhoflow.errors import StudyError
+from rhoflow.models.backbones import text_backbone
 from rhoflow.models.networks import NETWORKS, load_state, save_state
 
 CLOSE = 1e-5
@@ -14,15 +16,22 @@ N = 5
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.uniform(-1, 1, size=(N, 32, 32)).astype(np.float32)
 TEXTS = ("Ti.", "NaCl is Halite structured.", "MgO.", "All Mg-O bond lengths are 2.11 Å.", "Fe.")
-every_network = pytest.mark.parametrize("name", list(NETWORKS))
+# Networks by name, and those that a setting makes another network of.
+VARIANTS = {"fusion-scalar": ("fusion", {"fusion": Fusion(kind="scalar")})}
+every_network = pytest.mark.parametrize("name", [*NETWORKS, *VARIANTS])
+
+
+def _entry(name):
+    return NETWORKS[VARIANTS[name][0] if name in VARIANTS else name]
 
 
 @pytest.fixture
 def make(tiny_options):
     def build(name, seed=0):
         torch.manual_seed(seed)
-        entry = NETWORKS[name]
-        return entry.make(entry.take_options(tiny_options), {})
+        changes = VARIANTS[name][1] if name in VARIANTS else {}
+        options = tiny_options.model_copy(update=changes)
+        return _entry(name).make(_entry(name).take_options(options), {})
 
     return build
 
@@ -62,7 +71,7 @@ def test_prediction_is_the_readout_on_the_backbone(make, name):
 def test_inputs_are_the_registered_ones(make, name):
     network = make(name)
     given = {"images": IMAGES, "texts": TEXTS}
-    needed = {key: given[key] if key in NETWORKS[name].inputs else None for key in given}
+    needed = {key: given[key] if key in _entry(name).inputs else None for key in given}
     assert len(network.prepare(**needed)) == N
 
 
@@ -157,7 +166,7 @@ def test_saved_state_restores_the_predictions(make, name, tmp_path):
 
 @every_network
 def test_weights_are_named_for_every_modality(make, name):
-    modalities = {key.removesuffix("s") for key in NETWORKS[name].inputs}
+    modalities = {key.removesuffix("s") for key in _entry(name).inputs}
     assert set(make(name).weights) == modalities
 
 
@@ -172,6 +181,24 @@ def test_fusion_is_built_on_its_parents_without_their_last_layers(make, tiny_opt
     image, text = (make(name, seed=7).eval() for name in ("image", "text"))
     expected = torch.cat([network.penultimate(_batch(network)) for network in (image, text)], dim=1)
     assert torch.equal(fusion.backbone(_batch(fusion)), expected)
+
+
+def test_scalar_fusion_reads_the_image_networks_prediction_and_the_pretrained_text(make, tiny_options, tmp_path):
+    save_state(make("image", seed=7), tmp_path)
+    torch.manual_seed(1)
+    options = tiny_options.model_copy(update={"fusion": Fusion(kind="scalar")})
+    fusion = NETWORKS["fusion"].make(options, {"image": tmp_path, "text": tmp_path / "unread"}).eval()
+    image, text = make("image", seed=7).eval(), text_backbone(tiny_options.language).eval()
+    batch = _batch(fusion)
+    features = fusion.backbone(batch)
+    assert torch.equal(features[:, 0], image(batch))
+    assert torch.equal(features[:, 1:], text(batch))
+
+
+def test_scalar_fusion_pools_by_the_mean_whatever_the_text_network_does(make, tiny_options):
+    first_token = tiny_options.language.model_copy(update={"pooling": "cls"})
+    options = tiny_options.model_copy(update={"fusion": Fusion(kind="scalar"), "language": first_token})
+    assert NETWORKS["fusion"].make(options, {}).backbone.text.pooling == "mean"
 
 
 def test_missing_parent_says_what_to_make_first(tiny_options, tmp_path):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from rhoflow.config import ImageModel, TextModel
+from rhoflow.config import Fusion, ImageModel, Readout, TextModel
 from rhoflow.config.presets import IMAGE_PRESETS, TEXT_PRESETS
 from rhoflow.errors import StudyError
 from rhoflow.models.backbones import image_backbone, text_backbone
+from rhoflow.models.networks import NETWORKS, FusionOptions
 
 # isort: split
 import timm
@@ -150,6 +151,28 @@ def test_text_preset_runs_and_takes_a_step(name, tiny_encoder, tmp_path):
     backbone = text_backbone(true_encoder(tmp_path, name, tiny_encoder))
     assert (n_parameters(backbone), backbone.n_features) == (TEXT_FACTS[name][1], 768)
     _takes_a_step(backbone, backbone.prepare(None, ("NaCl is Halite structured.", "Ti."))[[0, 1]])
+
+
+@pytest.mark.slow
+def test_scalar_fusion_has_the_published_number_of_trainable_parameters(tiny_encoder, tmp_path):
+    """arXiv 2401.09301v1, Table 3: dense_11 24,640 and dense_12 33; text 768, image 75 x 75, RoBERTa 124,645,632."""
+    options = FusionOptions(
+        image=ImageModel(backbone="inception_v3", weights="random", size=75),
+        language=true_encoder(tmp_path, "roberta-base", tiny_encoder),
+        readout=Readout(),
+        fusion=Fusion(kind="scalar"),
+    )
+    network = NETWORKS["fusion"].make(options, {})
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 75, 75)).astype(np.float32)
+    batch = network.prepare(images, ("NaCl is Halite structured.", "Ti."))[[0, 1]]
+    with torch.no_grad():
+        features = network.backbone.eval()(batch)
+    assert features.shape == (2, 769)
+    assert n_parameters(network.readout) == 24_673
+    assert n_parameters(network.readout.hidden) == 24_640
+    assert n_parameters(network.backbone.text) == 124_645_632 - POOLER
+    (network.readout(features) ** 2).sum().backward()
+    assert sum(parameter.numel() for parameter in network.parameters() if parameter.grad is not None) == 24_673
 
 
 def _takes_a_step(backbone, batch):

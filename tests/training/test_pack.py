@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import tiny
 
-from rhoflow.config import ReadoutStage
+from rhoflow.config import Fusion, ReadoutStage
 from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS
 from rhoflow.training import pack as module
@@ -306,6 +306,17 @@ def test_fusion_takes_the_runs_of_the_same_fold_and_seed(tmp_path, tiny_encoder)
         parent = safetensors.torch.load_file(folder / "model.safetensors")
         for key in (key for key in parent if key.startswith("readout.hidden.")):
             assert (state[f"backbone.hidden.{name}.{key.removeprefix('readout.hidden.')}"] == parent[key]).all()
+
+
+def test_scalar_fusion_trains_on_its_image_run_in_both_stages(tmp_path, tiny_encoder):
+    image = _train(tmp_path, tiny_encoder, "image")[0]
+    options = tiny.tiny_options(tiny_encoder).model_copy(update={"fusion": Fusion(kind="scalar")})
+    fusion = _train(tmp_path, tiny_encoder, "fusion", options=options)[0]
+    stages = json.loads((fusion / "metrics.json").read_text())["training"]["stages"]
+    assert [stage["epochs"] > 0 for stage in stages] == [True, True]
+    state = safetensors.torch.load_file(fusion / "model.safetensors")
+    parent = safetensors.torch.load_file(image / "model.safetensors")
+    assert {key.removeprefix("backbone.image.") for key in state if key.startswith("backbone.image.")} == set(parent)
 
 
 def test_fusion_without_its_parents_says_what_comes_first(tmp_path, tiny_encoder):

@@ -8,6 +8,7 @@ from rhoflow.config.density import Clean, Fences, Grid, SliceOptions, Window
 from rhoflow.config.elements import ELEMENTS
 from rhoflow.config.learning import (
     FinetuneStage,
+    Fusion,
     ImageModel,
     Level,
     Readout,
@@ -27,6 +28,7 @@ __all__ = [
     "DirectorySource",
     "Fences",
     "FinetuneStage",
+    "Fusion",
     "Grid",
     "ImageModel",
     "LanguageModelInContext",

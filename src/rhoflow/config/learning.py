@@ -97,6 +97,16 @@ class Readout(Section):
     dropout: Fraction = Field(0.2, description="after every layer but the last")
 
 
+class Fusion(Section):
+    """How the fusion network joins image and text."""
+
+    kind: Literal["penultimate", "scalar"] = Field(
+        "penultimate",
+        description="penultimate: the last hidden layers of the image and text networks and two dense layers (v3);"
+        " scalar: the image network's prediction beside the mean-pooled pretrained text, a dense layer of 32 (v1)",
+    )
+
+
 class Stage(Section):
     """One stage of the fit."""
 

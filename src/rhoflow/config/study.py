@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rhoflow.config.density import Clean, Deformation, Grid, SliceOptions
 from rhoflow.config.explain import explain
-from rhoflow.config.learning import ImageModel, Level, Readout, TextModel, Training
+from rhoflow.config.learning import Fusion, ImageModel, Level, Readout, TextModel, Training
 from rhoflow.config.llm import LanguageModelInContext
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
@@ -84,6 +84,7 @@ class Study(Section):
     image: ImageModel = ImageModel()
     language: TextModel = TextModel()
     readout: Readout = Readout()
+    fusion: Fusion = Fusion()
     training: Training = Training()
     llm: LanguageModelInContext = LanguageModelInContext()
     report: Report = Report()

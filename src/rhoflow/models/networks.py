@@ -25,6 +25,7 @@ from rhoflow.models.registry import Registry
 from rhoflow.models.weights import RANDOM
 
 FUSION_WIDTHS = (256,)
+SCALAR_WIDTHS = (32,)
 
 
 class Network(nn.Module):
@@ -88,6 +89,33 @@ class FusedBackbone(Backbone):
         return torch.cat([self.hidden[name](self.backbones[name](batch)) for name in self.backbones], dim=1)
 
 
+class ScalarFusedBackbone(Backbone):
+    """The prediction of an image network beside the pooled text (arXiv 2401.09301v1, Table 3: 1 + 768)."""
+
+    def __init__(self, image: Network, text: Backbone) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.n_features = 1 + text.n_features
+
+    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+        """Make both kinds of inputs, side by side."""
+        return JointInputs(self.image.prepare(images, texts), self.text.prepare(images, texts))
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Batch as the image network's backbone would change it."""
+        return self.image.backbone.augmented(batch, generator)
+
+    def blocks(self) -> Blocks:
+        """Blocks of the image network, its readout last, and of the text encoder, joined at their ends."""
+        image = [*self.image.backbone.blocks(), list(self.image.readout.parameters())]
+        return join_blocks([image, self.text.blocks()])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Standardised prediction of the image network and text features (b, 1 + f)."""
+        return torch.cat([self.image(batch)[:, None], self.text(batch)], dim=1)
+
+
 def join_blocks(sides: Sequence[Blocks]) -> Blocks:
     """Join the blocks of several backbones from their ends: the longest one's first blocks stay alone."""
     depth = max(len(side) for side in sides)
@@ -116,6 +144,8 @@ class TextOptions(Section):
 class FusionOptions(ImageOptions, TextOptions):
     """What the fusion network depends on."""
 
+    fusion: config.Fusion = config.Fusion()
+
 
 @NETWORKS.register("image", options=ImageOptions, inputs=("images",))
 def image_network(options: ImageOptions, parents: Parents) -> Network:
@@ -133,7 +163,12 @@ def text_network(options: TextOptions, parents: Parents) -> Network:
 
 @NETWORKS.register("fusion", options=FusionOptions, inputs=("images", "texts"), parents=("image", "text"))
 def fusion_network(options: FusionOptions, parents: Parents) -> Network:
-    """Build on the trained image and text networks, their last layers replaced by two new ones on both."""
+    """Build on the trained image and text networks, their last layers replaced by two new ones on both.
+
+    With ``fusion.kind: scalar``: on the prediction of the trained image network and on the pretrained text encoder.
+    """
+    if options.fusion.kind == "scalar":
+        return _scalar_fusion(options, parents)
     random_image = options.image.model_copy(update={"weights": RANDOM})
     random_text = options.language.model_copy(update={"weights": RANDOM})
     image = image_network(ImageOptions(image=random_image, readout=options.readout), {})
@@ -143,6 +178,17 @@ def fusion_network(options: FusionOptions, parents: Parents) -> Network:
             load_state(network, parents[name])
     backbone = FusedBackbone(image, text)
     readout = Readout(backbone.n_features, FUSION_WIDTHS, options.readout.dropout)
+    return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
+
+
+def _scalar_fusion(options: FusionOptions, parents: Parents) -> Network:
+    random_image = options.image.model_copy(update={"weights": RANDOM})
+    image = image_network(ImageOptions(image=random_image, readout=options.readout), {})
+    if "image" in parents:
+        load_state(image, parents["image"])
+    text = text_backbone(options.language.model_copy(update={"pooling": "mean"}))
+    backbone = ScalarFusedBackbone(image, text)
+    readout = Readout(backbone.n_features, SCALAR_WIDTHS, options.readout.dropout, batch_norm=False)
     return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
 
 

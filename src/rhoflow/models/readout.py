@@ -20,13 +20,17 @@ class Readout(nn.Module):
         Widths of the layers before the last, e.g. ``(1024, 512, 256)``.
     dropout : float
         Share of values dropped in training.
+    batch_norm : bool
+        Leave BatchNorm out if False.
     """
 
-    def __init__(self, n_features: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, n_features: int, widths: Sequence[int], dropout: float, *, batch_norm: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((n_features, *widths), widths, strict=False):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.BatchNorm1d(after), nn.Dropout(dropout)]
+            layers += [nn.Linear(before, after), nn.ReLU()]
+            layers += [nn.BatchNorm1d(after)] if batch_norm else []
+            layers += [nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.last = nn.Linear(widths[-1], 1)
         self.n_penultimate = widths[-1]
