@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from rhoflow.config import TextModel
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_file
 from rhoflow.predict import Ensemble, export_model, predict, read_exported, read_study
+from rhoflow.predict.encoder import take_encoder
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -99,7 +101,7 @@ def test_full_folder_is_not_written_into(fusion: Ensemble, exported: Path) -> No
         (lambda card: card.update(command="rm"), "command: Extra inputs are not permitted"),
         (lambda card: card.pop("seen"), "seen: Field required"),
         (lambda card: card["encoder"].update(folder="../encoder"), "path inside the folder"),
-        (lambda card: card["encoder"]["files"].pop("tokenizer.json"), "tokenizer.json: missing or not listed"),
+        (lambda card: card["encoder"]["files"].pop("tokenizer.json"), "tokenizer.json: missing, not listed"),
         (lambda card: card.update(encoder=None), "names no text encoder"),
         (lambda card: card["study"].update(feild="total"), "feild: unknown key"),
     ],
@@ -143,8 +145,34 @@ def test_link_out_of_the_folder_is_refused(exported: Path, whole_export: Path) -
 
 def test_file_that_nobody_listed_is_refused(exported: Path) -> None:
     shutil.copy(exported / "encoder/vocab.txt", exported / "encoder/modeling.py")
-    with pytest.raises(StudyError, match=r"modeling.py: missing or not listed in model.json"):
+    with pytest.raises(StudyError, match=r"modeling.py: missing, not listed in model.json, or no part"):
         read_exported(exported)
+
+
+def test_listed_code_is_refused_too(exported: Path) -> None:
+    code = exported / "encoder/modeling.py"
+    code.write_text("print()")
+    edit(exported, lambda card: card["encoder"]["files"].update({"modeling.py": digest_file(code)}))
+    with pytest.raises(StudyError, match="or no part of an encoder"):
+        read_exported(exported)
+
+
+def test_encoder_that_asks_for_code_is_refused(exported: Path) -> None:
+    config = exported / "encoder/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {"AutoModel": "evil/repo--m.Model"}}))
+    edit(exported, lambda card: card["encoder"]["files"].update({"config.json": digest_file(config)}))
+    with pytest.raises(StudyError, match="asks for code of its own"):
+        read_exported(exported)
+
+
+def test_where_an_encoder_was_loaded_from_stays_behind(tiny_encoder: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "source", tmp_path / "output"
+    shutil.copytree(tiny_encoder, source)
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"_name_or_path": "/home/somebody/bert"}))
+    output.mkdir()
+    take_encoder(TextModel(backbone=str(source)), output)
+    assert json.loads((output / "encoder/config.json").read_text()) == config
 
 
 def test_weights_of_another_architecture_are_named(exported: Path, fusion: Ensemble, demo: Path) -> None:

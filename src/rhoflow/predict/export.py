@@ -10,26 +10,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-
-from rhoflow.config import TextModel, load_study
+from rhoflow.config import load_study
 from rhoflow.errors import StudyError
-from rhoflow.materials.digests import digest_file, write_json
-from rhoflow.models.names import CONFIG, WEIGHTS
-from rhoflow.models.weights import RANDOM, locate, packaged
-from rhoflow.predict.card import CARD, Card, CopiedEncoder, PackagedEncoder, checked_file, read_card
+from rhoflow.materials.digests import write_json
+from rhoflow.models.names import WEIGHTS
+from rhoflow.models.weights import RANDOM
+from rhoflow.predict.card import CARD, CopiedEncoder, PackagedEncoder, checked_file, read_card
+from rhoflow.predict.encoder import find_encoder, take_encoder
 from rhoflow.predict.ensemble import Ensemble
 from rhoflow.predict.readme import describe
 
 README = "README.md"
-_ENCODER = "encoder"
-_PACKAGE = "package:"
-# What tokenizers and configurations of transformers consist of; weights and code stay behind.
-_ENCODER_FILES = (
-    *(CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
-)
 
 
 def export_model(ensemble: Ensemble, output: Path) -> None:
@@ -68,26 +59,10 @@ def _portable(ensemble: Ensemble, output: Path) -> tuple[dict[str, Any], Package
             sections[name] = {**sections[name], "weights": RANDOM}
     if "language" not in sections:
         return sections, None
-    encoder = _encoder(ensemble.study.language, output)
+    encoder = take_encoder(ensemble.study.language, output)
     if isinstance(encoder, CopiedEncoder):
         sections["language"]["backbone"] = encoder.folder
     return sections, encoder
-
-
-def _encoder(language: TextModel, output: Path) -> PackagedEncoder | CopiedEncoder:
-    """Name the package that holds tokenizer and configuration, or copy them."""
-    if language.backbone.startswith(_PACKAGE):
-        weights = packaged(language.backbone.removeprefix(_PACKAGE))
-        return PackagedEncoder(name=weights.package, version=weights.version, sha256=weights.sha256)
-    source, target = locate(language.backbone), output / _ENCODER
-    target.mkdir()
-    for name in _ENCODER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
-    # A folder of weights must have some; these stand for those of the runs and are never read.
-    safetensors.numpy.save_file({"see_runs": np.zeros(1, dtype=np.float32)}, target / WEIGHTS)
-    digests = {file.name: digest_file(file) for file in sorted(target.iterdir())}
-    return CopiedEncoder(folder=_ENCODER, files=digests)
 
 
 def read_exported(folder: Path) -> Ensemble:
@@ -105,26 +80,5 @@ def read_exported(folder: Path) -> Ensemble:
             raise StudyError(f"{folder / CARD}: weights {run.weights!r} are not called {WEIGHTS}; export again")
     sections = dict(card.study)
     if "language" in sections:
-        sections["language"] = {**sections["language"], "backbone": _locate_encoder(folder, card)}
+        sections["language"] = {**sections["language"], "backbone": find_encoder(folder, card)}
     return Ensemble(card, load_study(sections), folder)
-
-
-def _locate_encoder(folder: Path, card: Card) -> str:
-    """Name of the text encoder on this machine, its files checked."""
-    encoder = card.encoder
-    if isinstance(encoder, PackagedEncoder):
-        if packaged(encoder.name).sha256 != encoder.sha256:
-            raise StudyError(
-                f"{folder / CARD}: {encoder.name}=={encoder.version} is not the version that this rhoflow knows;"
-                " predict with the rhoflow that exported the model"
-            )
-        return f"{_PACKAGE}{encoder.name}"
-    if encoder is None:
-        raise StudyError(f"{folder / CARD}: names no text encoder, but its network reads text; export again")
-    files = {path.name for path in (folder / encoder.folder).glob("*")}
-    if files != set(encoder.files):
-        odd = sorted(files ^ set(encoder.files))[0]
-        raise StudyError(f"{folder / encoder.folder / odd}: missing or not listed in {CARD}; export again")
-    for name, sha256 in encoder.files.items():
-        checked_file(folder, f"{encoder.folder}/{name}", sha256)
-    return str(folder / encoder.folder)

@@ -1,0 +1,84 @@
+"""What a text encoder needs besides weights, its tokenizer and configuration: taken along, and found again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from rhoflow.config import TextModel
+from rhoflow.errors import StudyError
+from rhoflow.materials.digests import digest_file, read_json, write_json
+from rhoflow.models.names import CONFIG, WEIGHTS
+from rhoflow.models.weights import locate, packaged
+from rhoflow.predict.card import CARD, Card, CopiedEncoder, PackagedEncoder, checked_file
+
+_FOLDER = "encoder"
+_PACKAGE = "package:"
+_SETTINGS = (CONFIG, "tokenizer_config.json")
+# What tokenizers and configurations of transformers consist of; weights and code stay behind.
+_FILES = (
+    *(*_SETTINGS, "tokenizer.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+)
+_ORIGINS = ("_name_or_path", "name_or_path")  # where somebody once loaded it from, perhaps a path of a machine
+_CODE = "auto_map"  # would have transformers import code
+
+
+def take_encoder(language: TextModel, output: Path) -> PackagedEncoder | CopiedEncoder:
+    """Name the package that holds tokenizer and configuration, or copy them into a folder below `output`."""
+    if language.backbone.startswith(_PACKAGE):
+        weights = packaged(language.backbone.removeprefix(_PACKAGE))
+        return PackagedEncoder(name=weights.package, version=weights.version, sha256=weights.sha256)
+    source, target = locate(language.backbone), output / _FOLDER
+    target.mkdir()
+    for name in _FILES:
+        if name in _SETTINGS and (source / name).is_file():
+            settings = {key: value for key, value in read_json(source / name).items() if key not in _ORIGINS}
+            write_json(target / name, settings)
+        elif (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+    # A folder of weights must have some; these stand for those of the runs and are never read.
+    safetensors.numpy.save_file({"see_runs": np.zeros(1, dtype=np.float32)}, target / WEIGHTS)
+    return CopiedEncoder(folder=_FOLDER, files={file.name: digest_file(file) for file in sorted(target.iterdir())})
+
+
+def find_encoder(folder: Path, card: Card) -> str:
+    """Name of an exported text encoder on this machine, as ``language.backbone`` wants it; its files are checked.
+
+    Raises
+    ------
+    StudyError
+        If it is another version, a file is missing, changed or none that rhoflow exports, or it asks for code.
+    """
+    if card.encoder is None:
+        raise StudyError(f"{folder / CARD}: names no text encoder, but its network reads text; export again")
+    if isinstance(card.encoder, PackagedEncoder):
+        return _find_packaged(folder, card.encoder)
+    return _find_copied(folder, card.encoder)
+
+
+def _find_packaged(folder: Path, encoder: PackagedEncoder) -> str:
+    if packaged(encoder.name).sha256 != encoder.sha256:
+        raise StudyError(
+            f"{folder / CARD}: {encoder.name}=={encoder.version} is not the version that this rhoflow knows;"
+            " predict with the rhoflow that exported the model"
+        )
+    return f"{_PACKAGE}{encoder.name}"
+
+
+def _find_copied(folder: Path, encoder: CopiedEncoder) -> str:
+    where = folder / encoder.folder
+    there = {path.name for path in where.glob("*")}
+    odd = sorted((there ^ set(encoder.files)) | (there - {*_FILES, WEIGHTS}))
+    if odd:
+        raise StudyError(f"{where / odd[0]}: missing, not listed in {CARD}, or no part of an encoder; export again")
+    paths = {name: checked_file(folder, f"{encoder.folder}/{name}", sum_) for name, sum_ in encoder.files.items()}
+    for name in _SETTINGS:
+        settings: Any = read_json(paths[name]) if name in paths else {}
+        if not isinstance(settings, dict) or _CODE in settings:
+            raise StudyError(f"{where / name}: asks for code of its own ({_CODE}), which rhoflow does not run")
+    return str(where)
