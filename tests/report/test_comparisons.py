@@ -191,11 +191,14 @@ def test_verdict_says_what_is_significant_and_what_is_not(frame: pd.DataFrame) -
     told["detectable"] = np.linspace(18.0, 50.0, len(told))
     text = verdict(told, "k_vrh")
     assert text is not None
-    assert text.startswith("21 comparisons of 7 models with 3 references by RMSE, at 5 % after Holm's correction.")
+    assert text.startswith(
+        "By RMSE, after Holm's correction at 5 % over 21 comparisons of 7 models with 3 references."
+    )
     assert "Image network is better than Composition + random forest" in text
     assert "Image network is worse than Density quantiles + ridge" in text
     assert "Image pixels" not in text
-    assert "the other 19 differences are not significant (only one of 18.0 to 50.0 GPa would be found" in text
+    assert "; the other 19 differences are not significant (smallest" in text
+    assert "(smallest detectable with 80 % power [GPa]: 18.0 to 50.0, by pair)." in text
     assert "Over 3 folds, retraining included: no difference is significant" in text
     assert verdict(told, "efermi") is None
 

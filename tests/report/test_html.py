@@ -95,7 +95,7 @@ def test_page_tells_the_study(page: Page, root: Path, study: Study, code: Code) 
         "From electron densities to bulk modulus and formation energy",
         "of 114 crystals",
         "Bulk modulus, on 16 test crystals: the best network by validation",
-        "21 comparisons of 7 models with 3 references by RMSE",
+        "over 21 comparisons of 7 models with 3 references",
         "Differences from the references: bulk modulus",
         "n = 65–66 / 32–33 / 16 crystals",
         f"Lineage {lineage(root, study, code).id}.",

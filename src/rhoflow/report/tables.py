@@ -204,9 +204,11 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
     _write(out / "results.txt", "\n".join(terminal) or NO_RUN)
     for one in supplements(series, frame, study=study, lineage_id=lineage_id):
         said = [
-            f"{labels.target_label(target).capitalize()}: {sentence}\n" for target, sentence in one.sentences.items()
+            f"{labels.target_label(target).capitalize()}: {sentence}" for target, sentence in one.sentences.items()
         ]
-        intro = "\n".join([f"# {one.title} of the study {study.study}\n", *map(escape_markdown, said)])
+        intro = "\n".join(
+            [f"# {one.title} of the study {study.study}\n", *(f"{escape_markdown(sentence)}\n" for sentence in said)]
+        )
         _write_table(out, one.name, intro, one.frame, list(one.tables.values()), one.empty)
 
 

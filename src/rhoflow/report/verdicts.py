@@ -96,11 +96,11 @@ def verdict(frame: pd.DataFrame, target: str) -> str | None:
     m = len(rows)
     models = len({(row["model"], row["level"]) for row in rows})
     return (
-        f"{m} comparisons of {models} models with {len({_reference(row) for row in rows})} references by RMSE, at"
-        f" {LEVEL:.0%} after Holm's correction. ".replace("%", " %")
-        + f"On the {labels.span(n[0], n[-1])} test crystals, trained models fixed: {_found(rows, 'p_holm', target)}"
-        + f" Over {labels.span(folds[0], folds[-1])} folds, retraining included:"
-        f" {_found(rows, 'val_p_holm', target)} What is not significant is not shown to be equal."
+        f"By RMSE, after Holm's correction at 5 % over {m} comparisons of {models} models with"
+        f" {len({_reference(row) for row in rows})} references. On the {labels.span(n[0], n[-1])} test crystals, the"
+        f" trained models fixed: {_found(rows, 'p_holm', target)} Over {labels.span(folds[0], folds[-1])} folds,"
+        f" retraining included: {_found(rows, 'val_p_holm', target)} What is not significant is not shown to be"
+        " equal."
     )
 
 
@@ -119,15 +119,15 @@ def _found(rows: list[dict[str, Any]], p: str, target: str) -> str:
     ]
     total = sum(len(models) for side in (better, worse) for models in side.values())
     rest = f"; the other {len(rows) - total} differences are not significant" if 0 < total < len(rows) else ""
-    return f"{'; '.join(told) or 'no difference is significant'}{rest}{_power(rows, p, target)}."
+    return f"{'; '.join(told) or 'no difference is significant'}{rest} ({_power(rows, p, target)})."
 
 
 def _power(rows: list[dict[str, Any]], p: str, target: str) -> str:
     column = "detectable" if p == "p_holm" else "val_detectable"
     sizes = sorted(row[column] for row in rows if math.isfinite(row[column]))
     if not sizes:
-        return " (too few for a test)"
+        return "too few for a test"
     unit = labels.unit_label(target)
     low, high = (labels.number(size, labels.decimals_for(size)) for size in (sizes[0], sizes[-1]))
-    span = low if low == high else f"{low} to {high}"
-    return f" (only one of {span}{' ' + unit if unit else ''} would be found with 80 % power)"
+    span = low if low == high else f"{low} to {high}, by pair"
+    return f"smallest detectable with 80 % power{f' [{unit}]' if unit else ''}: {span}"
