@@ -49,6 +49,8 @@ class NewCrystal:
         Minimum and maximum of the field on the unified grid [e/A^3]; None where no image is made.
     image : (p, p) float32 array or None
         In [-1, 1].
+    side : tuple of 2 float, or None
+        Amplitude of the slice [e/A^3] and lattice constant [A].
     text : str or None
         Of the level asked for.
     """
@@ -59,6 +61,7 @@ class NewCrystal:
     electrons: float | None = None
     extremes: tuple[float, float] | None = None
     image: NDArray[np.float32] | None = None
+    side: tuple[float, float] | None = None
     text: str | None = None
 
     @property
@@ -106,6 +109,7 @@ class _Shard:
         self.rejected: dict[str, str] = {}
         self.extremes: dict[str, tuple[float, float]] = {}
         self.images: dict[str, NDArray[np.float32]] = {}
+        self.sides: dict[str, tuple[float, float]] = {}
         self.texts: dict[str, str] = {}
 
     def ingest(self, densities: Sequence[Path], structure: Path | None) -> None:
@@ -132,11 +136,11 @@ class _Shard:
         )
         self._note(grids)
         self.extremes = {name: (stats["min"], stats["max"]) for name, stats in grids.stats.items()}
-        self._note(
-            slice_shard(
-                self.archive, store, field=study.field, options=study.slices, shape=shape, smoothing=smoothing
-            )
+        slices = slice_shard(
+            self.archive, store, field=study.field, options=study.slices, shape=shape, smoothing=smoothing
         )
+        self._note(slices)
+        self.sides = {name: (one["amplitude"], one["lattice_constant"]) for name, one in slices.stats.items()}
         with np.load(store, allow_pickle=False) as arrays:
             self.images = dict(zip(arrays["ids"].tolist(), arrays["image"], strict=True))
 
@@ -158,6 +162,7 @@ class _Shard:
             float(record.attrs["electrons"]),
             self.extremes.get(name),
             self.images.get(name),
+            self.sides.get(name),
             self.texts.get(name),
         )
 
