@@ -52,6 +52,10 @@ class Crystal:
         return np.linspace(self.low, self.high, 21).tolist()
 
     @property
+    def side(self) -> tuple[float, float]:
+        return 0.5 + self.content, 3.0 + self.content / 10
+
+    @property
     def texts(self) -> dict[str, str]:
         whole = self.text or f"{self.formula} crystallizes somehow. Crystal {self.material_id}."
         return {"formula": self.formula, "keywords": f"{self.formula}.", "all": whole}
@@ -150,6 +154,8 @@ def _stats(crystal: Crystal, folder: str) -> dict[str, Any]:
         }
     if folder == "grids":
         return {"min": crystal.low, "max": crystal.high, "mean": 0.3, "quantiles": crystal.quantiles}
+    if folder == "slices":
+        return dict(zip(("amplitude", "lattice_constant"), crystal.side, strict=True))
     return {}
 
 

@@ -38,8 +38,9 @@ def test_bad_view_is_named(change: dict[str, Any], message: str) -> None:
         {"quantiles": np.zeros((3, 21))},
         {"formulas": ("x", "y", "z")},
         {"texts": ("x", "y", "z")},
+        {"side": np.zeros((3, 2))},
     ],
-    ids=["y", "part", "images", "quantiles", "formulas", "texts"],
+    ids=["y", "part", "images", "quantiles", "formulas", "texts", "side"],
 )
 def test_digest_changes_with_everything_a_training_sees(change: dict[str, Any]) -> None:
     fields = {"ids": IDS, "part": PART, "y": Y}

@@ -126,6 +126,13 @@ def test_images_belong_to_their_ids(study: Path) -> None:
     assert view.formulas == tuple(crystal.formula for crystal in crystals(N))
 
 
+def test_side_values_belong_to_their_ids(study: Path) -> None:
+    view = load_view(study, "k_vrh", "none", 0)
+    np.testing.assert_array_equal(view.side, np.array([crystal.side for crystal in crystals(N)]))
+    assert len({crystal.side for crystal in crystals(N)}) == N
+    assert load_view(study, "k_vrh", "density", 0).side is None
+
+
 def test_quantiles_belong_to_their_ids(study: Path) -> None:
     view = load_view(study, "k_vrh", "density", 0)
     np.testing.assert_array_equal(view.quantiles, np.array([crystal.quantiles for crystal in crystals(N)]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rhoflow.config import Fusion
+from rhoflow.config import Fusion, ImageModel
 from rhoflow.errors import StudyError
 from rhoflow.models.backbones import text_backbone
 from rhoflow.models.networks import NETWORKS, load_state, save_state
@@ -15,9 +15,15 @@ CLOSE = 1e-5
 N = 5
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.uniform(-1, 1, size=(N, 32, 32)).astype(np.float32)
+SIDE = RANDOM.uniform(1, 6, size=(N, 2))
 TEXTS = ("Ti.", "NaCl is Halite structured.", "MgO.", "All Mg-O bond lengths are 2.11 Å.", "Fe.")
 # Networks by name, and those that a setting makes another network of.
-VARIANTS = {"fusion-scalar": ("fusion", {"fusion": Fusion(kind="scalar")})}
+BESIDE = {"image": ImageModel(backbone="timm:test_efficientnet", weights="random", side_inputs=True)}
+VARIANTS = {
+    "fusion-scalar": ("fusion", {"fusion": Fusion(kind="scalar")}),
+    "image-side": ("image", BESIDE),
+    "fusion-side": ("fusion", BESIDE),
+}
 every_network = pytest.mark.parametrize("name", [*NETWORKS, *VARIANTS])
 
 
@@ -37,7 +43,7 @@ def make(tiny_options):
 
 
 def _batch(network):
-    return network.prepare(IMAGES, TEXTS)[list(range(N))]
+    return network.prepare(IMAGES, TEXTS, SIDE)[list(range(N))]
 
 
 @every_network
@@ -72,7 +78,7 @@ def test_inputs_are_the_registered_ones(make, name):
     network = make(name)
     given = {"images": IMAGES, "texts": TEXTS}
     needed = {key: given[key] if key in _entry(name).inputs else None for key in given}
-    assert len(network.prepare(**needed)) == N
+    assert len(network.prepare(**needed, side=SIDE)) == N
 
 
 @every_network
@@ -106,7 +112,7 @@ def test_evaluation_is_deterministic(make, name):
 @every_network
 def test_a_material_alone_is_as_in_a_batch(make, name):
     network = make(name).eval()
-    inputs = network.prepare(IMAGES, TEXTS)
+    inputs = network.prepare(IMAGES, TEXTS, SIDE)
     with torch.no_grad():
         together = network(inputs[list(range(N))])
         alone = torch.cat([network(inputs[[row]]) for row in range(N)])

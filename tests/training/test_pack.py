@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -317,6 +318,26 @@ def test_scalar_fusion_trains_on_its_image_run_in_both_stages(tmp_path, tiny_enc
     state = safetensors.torch.load_file(fusion / "model.safetensors")
     parent = safetensors.torch.load_file(image / "model.safetensors")
     assert {key.removeprefix("backbone.image.") for key in state if key.startswith("backbone.image.")} == set(parent)
+
+
+def _with_side(fold):
+    data = tiny.tiny_data(fold)
+    return replace(data, side=np.column_stack([data.y, np.arange(len(data.ids))]))
+
+
+def test_side_values_are_standardised_on_the_training_part_of_each_fold(tmp_path, tiny_encoder):
+    options = tiny.tiny_options(tiny_encoder)
+    image = options.image.model_copy(update={"side_inputs": True})
+    beside = {"options": NETWORKS["image"].take_options(options.model_copy(update={"image": image})), "frozen": True}
+    together = _train(tmp_path, tiny_encoder, runs=FOLDS, load=_with_side, **beside)
+    for fold, folder in enumerate(together):
+        data = _with_side(fold)
+        train = data.side[data.part == "train"]
+        state = safetensors.torch.load_file(folder / "model.safetensors")
+        np.testing.assert_allclose(state["backbone.mean"], train.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(state["backbone.std"], train.std(axis=0), rtol=1e-6)
+    alone = _train(tmp_path / "alone", tiny_encoder, runs=FOLDS[1:], load=_with_side, **beside)
+    assert _bytes(alone[0]) == _bytes(together[1])  # features cached for one fold are not another's
 
 
 def test_fusion_without_its_parents_says_what_comes_first(tmp_path, tiny_encoder):

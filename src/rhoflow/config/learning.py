@@ -39,6 +39,12 @@ class ImageModel(Section):
         " off); published: flips and a turn by up to 0.2 of a full one; full: the eight symmetries of the square",
     )
 
+    side_inputs: bool = Field(
+        False,
+        description="join the slice's amplitude and the lattice constant, standardised on the training part, to the"
+        " image's features: scaling to [-1, 1] and a window of cells take both out of the image",
+    )
+
     @field_validator("augment", mode="before")
     @classmethod
     def _off(cls, augment: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS
-from rhoflow.dataset.stores import read_images, read_level, read_quantiles
+from rhoflow.dataset.stores import read_images, read_level, read_quantiles, read_side
 from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, view_path
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json, read_json
@@ -37,6 +37,8 @@ class View:
         0, 5, ..., 100 % of the unified grid's density [e/A^3]; level `density`.
     texts : tuple of n str, or None
         Texts of the level; levels `formula`, `keywords`, `all`.
+    side : (n, 2) float64 array or None
+        Amplitude of the slice [e/A^3] and lattice constant [A], which the images are without; level `none`.
     """
 
     ids: NDArray[np.str_]
@@ -46,6 +48,7 @@ class View:
     formulas: tuple[str, ...] | None = None
     quantiles: NDArray[np.float64] | None = None
     texts: tuple[str, ...] | None = None
+    side: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,7 +70,8 @@ class View:
 
     def input_digest(self) -> str:
         """sha256 of what a model reads of the materials, in their order."""
-        arrays = [None if values is None else digest_arrays(values) for values in (self.images, self.quantiles)]
+        given = (self.images, self.quantiles, self.side)
+        arrays = [None if values is None else digest_arrays(values) for values in given]
         return digest_json([*arrays, self.formulas, self.texts])
 
     def digest(self) -> str:
@@ -120,7 +124,8 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
     order = np.argsort([material_id for ids in shards.values() for material_id in ids])
     if level == NO_TEXT:
         formulas = tuple(row.formula for row in rows)
-        return replace(view, images=read_images(root, shards)[order], formulas=formulas)
+        side = read_side(root, shards)[order]
+        return replace(view, images=read_images(root, shards)[order], side=side, formulas=formulas)
     if level == DENSITY:
         return replace(view, quantiles=read_quantiles(root, shards)[order])
     texts = read_level(root, shards, level)

@@ -79,6 +79,16 @@ def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
     return np.concatenate(blocks)
 
 
+def read_side(root: Path, shards: Shards) -> NDArray[np.float64]:
+    """Amplitude [e/A^3] and lattice constant [A] of the slices, (n, 2), for the ids of each shard in turn."""
+    rows = []
+    for shard, ids in shards.items():
+        stats = read_report(store_path(root, "slices", shard)).stats
+        picked = [_pick(stats, material_id, root, "slices", shard) for material_id in ids]
+        rows += [(slice_["amplitude"], slice_["lattice_constant"]) for slice_ in picked]
+    return np.array(rows, dtype=np.float64)
+
+
 def read_level(root: Path, shards: Shards, level: str) -> list[str]:
     """Texts of one level for the ids of each shard in turn."""
     texts: list[str] = []

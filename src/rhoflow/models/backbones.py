@@ -33,6 +33,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 Images = NDArray[np.float32]
 Texts = Sequence[str]
+Side = NDArray[np.float64]
 TIMM = "timm:"
 Blocks = list[list[nn.Parameter]]
 _LAYER = re.compile(r"layers?\.(\d+)\.")
@@ -50,8 +51,11 @@ class Backbone(nn.Module, ABC):
     n_features: int
 
     @abstractmethod
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
-        """Make this backbone's inputs of the materials' images (n, p, p) in [-1, 1] and texts (n)."""
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
+        """Make this backbone's inputs of the materials' images (n, p, p) in [-1, 1], texts, side values (n, 2)."""
+
+    def fit_side(self, side: Side) -> None:
+        """Take the scale of side values from those of the training part; a backbone that reads none has no use."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -123,7 +127,7 @@ class ImageBackbone(Backbone):
                     layer.eval()
         return self
 
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
         """Make inputs ``images`` (n, p, p) float32 in [-1, 1]."""
         assert images is not None, "an image backbone needs images"
         return ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32)))
@@ -175,7 +179,7 @@ class TextBackbone(Backbone):
         self.max_tokens = max_tokens
         self.n_features = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
         """Make inputs ``input_ids`` and ``attention_mask`` (b, tokens of the batch's longest text)."""
         assert texts is not None, "a text backbone needs texts"
         whole = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]

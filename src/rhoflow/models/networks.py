@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from rhoflow import config
 from rhoflow.config import ImageModel, Section, TextModel
 from rhoflow.errors import StudyError
-from rhoflow.models.backbones import Backbone, Blocks, Images, Texts, image_backbone, text_backbone
+from rhoflow.models.backbones import Backbone, Blocks, Images, Side, Texts, image_backbone, text_backbone
 from rhoflow.models.inputs import Batch, Inputs, JointInputs
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.readout import Readout
 from rhoflow.models.registry import Registry
+from rhoflow.models.side import SideBackbone
 from rhoflow.models.weights import RANDOM
 
 FUSION_WIDTHS = (256,)
@@ -45,9 +46,9 @@ class Network(nn.Module):
         self.readout = readout
         self.weights = weights
 
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
-        """Make this network's inputs of the materials' images (n, p, p) and texts (n)."""
-        return self.backbone.prepare(images, texts)
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
+        """Make this network's inputs of the materials' images (n, p, p), texts (n) and side values (n, 2)."""
+        return self.backbone.prepare(images, texts, side)
 
     def penultimate(self, batch: Batch) -> Tensor:
         """Last hidden vector (b, 256)."""
@@ -68,9 +69,9 @@ class FusedBackbone(Backbone):
         self.hidden = nn.ModuleDict({"image": image.readout.hidden, "text": text.readout.hidden})
         self.n_features = image.readout.n_penultimate + text.readout.n_penultimate
 
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
         """Make both kinds of inputs, side by side."""
-        parts = (self.backbones[name].prepare(images, texts) for name in self.backbones)  # type: ignore[operator]
+        parts = (self.backbones[name].prepare(images, texts, side) for name in self.backbones)  # type: ignore[operator]
         return JointInputs(*parts)
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -98,9 +99,9 @@ class ScalarFusedBackbone(Backbone):
         self.text = text
         self.n_features = 1 + text.n_features
 
-    def prepare(self, images: Images | None, texts: Texts | None) -> Inputs:
+    def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
         """Make both kinds of inputs, side by side."""
-        return JointInputs(self.image.prepare(images, texts), self.text.prepare(images, texts))
+        return JointInputs(self.image.prepare(images, texts, side), self.text.prepare(images, texts))
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Batch as the image network's backbone would change it."""
@@ -150,7 +151,9 @@ class FusionOptions(ImageOptions, TextOptions):
 @NETWORKS.register("image", options=ImageOptions, inputs=("images",))
 def image_network(options: ImageOptions, parents: Parents) -> Network:
     """Build a timm model and the papers' readout."""
-    backbone = image_backbone(options.image)
+    backbone: Backbone = image_backbone(options.image)
+    if options.image.side_inputs:
+        backbone = SideBackbone(backbone)
     return Network(backbone, _readout(backbone, options.readout), {"image": options.image.weights})
 
 

@@ -106,7 +106,9 @@ def fit(
     """
     _check(data, training, frozen)
     z = torch.from_numpy(scaler.standardise(data.y).astype(np.float32))
-    inputs = network.prepare(data.images, data.texts)
+    if data.side is not None:
+        network.backbone.fit_side(data.side[data.rows("train")])
+    inputs = network.prepare(data.images, data.texts, data.side)
     states = resume.load()
 
     precision = steps_precision(training.precision)

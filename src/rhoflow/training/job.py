@@ -49,7 +49,8 @@ def train_job(
     def load(fold: int) -> View:
         view = load_view(root, target, level, fold)
         if "images" in entry.inputs and level != NO_TEXT:
-            return replace(view, images=load_view(root, target, NO_TEXT, fold).images)
+            pictures = load_view(root, target, NO_TEXT, fold)
+            return replace(view, images=pictures.images, side=pictures.side)
         return view
 
     pack = Pack(
