@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import lzma
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import pytest
 from small_study import CRYSTALS
 from vasp_text import NACL, chgcar_text, waves
 
+from rhoflow.config import load_study
 from rhoflow.density.read import read_density
 from rhoflow.errors import StudyError
-from rhoflow.predict import Ensemble, predict, read_study
-from rhoflow.predict.finished import _affine
+from rhoflow.predict import Ensemble, export_model, predict, read_exported, read_study
+from rhoflow.predict.finished import PROVENANCE, _affine
+from rhoflow.report.provenance import Code, write_provenance
+from rhoflow.training.job import train_job
 
 RTOL = 1e-5  # float32 networks, other batches
 KNOWN = ("MgO_rocksalt", "Al_fcc")
@@ -180,3 +185,21 @@ def test_splits_name_every_material_once(image: Ensemble) -> None:
 def test_min_max_scaling_is_undone() -> None:
     assert _affine({"min": 10.0, "max": 30.0}) == (10.0, 20.0)
     assert _affine({"mean": 10.0, "std": 3.0}) == (10.0, 3.0)
+
+
+def test_side_inputs_are_made_as_the_study_makes_them(finished: Path, demo: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(finished, tmp_path / "small")
+    study = load_study(json.loads((root / PROVENANCE).read_text())["config"])
+    study = study.model_copy(update={"image": study.image.model_copy(update={"side_inputs": True})})
+    what = {"model": "image", "target": "k_vrh", "level": "none", "runs": [(0, 0), (1, 0)]}
+    train_job(study, root=root, scratch=tmp_path / "scratch", frozen=True, **what)  # type: ignore[arg-type]
+    write_provenance(root, root / PROVENANCE, study=study, code=Code("0.1.0", "0" * 16, None))
+    ensemble = read_study(root, model="image")
+    export_model(ensemble, tmp_path / "exported")
+    runs = [
+        pd.read_parquet(root / run.weights.replace("model.safetensors", "predictions.parquet"))
+        for run in ensemble.card.runs
+    ]
+    known = np.mean([run.set_index("material_id")["y_pred"]["MgO_rocksalt"] for run in runs])
+    for one in (ensemble, read_exported(tmp_path / "exported")):
+        assert predict(one, [chgcar(demo, "MgO_rocksalt")])[0].mean == pytest.approx(known, rel=RTOL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,16 +124,13 @@ def _state(crystal: NewCrystal, checks: Checks, unit: str, force: bool) -> Predi
 
 def _with_numbers(stated: Prediction, values: Sequence[float], width: float | None) -> Prediction:
     mean = statistics.fmean(values)
-    return Prediction(
-        stated.file,
-        stated.formula,
-        stated.unit,
+    return replace(
+        stated,
         mean=mean,
         sd=statistics.stdev(values) if len(values) > 1 else None,
         low=None if width is None else mean - width,
         high=None if width is None else mean + width,
         n_runs=len(values),
-        warnings=stated.warnings,
     )
 
 
@@ -143,10 +140,13 @@ def _run_networks(ensemble: Ensemble, crystals: Sequence[NewCrystal]) -> list[li
         return []
     found: list[list[float]] = [[] for _ in crystals]
     images = [crystal.image for crystal in crystals if crystal.image is not None]
+    sides = [crystal.side for crystal in crystals if crystal.side is not None]
     texts = [crystal.text for crystal in crystals if crystal.text is not None]
     with reproducible(ensemble.study.training.threads), torch.inference_mode():
         network = _untrained(ensemble)
-        inputs = network.prepare(np.stack(images) if images else None, texts or None)
+        inputs = network.prepare(
+            np.stack(images) if images else None, texts or None, np.array(sides) if sides else None
+        )
         for run in ensemble.card.runs:
             load_state(network, (ensemble.folder / run.weights).parent)
             network.eval()
