@@ -84,7 +84,7 @@ rule fusion:
         scratch=SCRATCH,
         runs=job_runs,
         frozen=frozen,
-        options=options("image", "language", "readout", "training"),
+        options=options("image", "language", "readout", "fusion", "training"),
         code=code_of("train"),
     message:
         "Train image + text ({wildcards.level}) -> {wildcards.target}"

@@ -62,7 +62,7 @@ def test_default_config_is_the_default_study(project: Path) -> None:
     assert load_study(yaml.safe_load((project / "config.yaml").read_text())) == Study()
 
 
-@pytest.mark.parametrize("study", ["dft-full"])
+@pytest.mark.parametrize("study", ["dft-full", "multimodal", "multimodal-v1"])
 def test_study_overlay_is_valid(study: str, project: Path) -> None:
     overlay = yaml.safe_load((project / f"studies/{study}.yaml").read_text())
     assert load_study(overlay).study == study
