@@ -1,4 +1,5 @@
 # Which materials, in which shards; their densities on the native grid; their densities of states.
+# Long steps tell their progress in the log and, through tee, in the terminal.
 
 
 if ASKED:
@@ -26,7 +27,7 @@ if ASKED:
             "Ask the Materials Project which materials there are"
         shell:
             "python $RHOFLOW_SCRIPTS/query.py --options {params.options:q} --connections {resources.download}"
-            " --cache {params.scratch}/query --snapshot {output} > {log} 2>&1"
+            " --cache {params.scratch}/query --snapshot {output} 2>&1 | tee {log}"
 
 
 rule catalog:
@@ -122,7 +123,7 @@ rule ingest:
         "Read the densities of shard {wildcards.shard}"
     shell:
         "python $RHOFLOW_SCRIPTS/ingest.py --plan {input.plan} --store {output.store} --scratch {params.scratch}/ingest"
-        " --connections {resources.download} {params.keep} --options {params.options:q} > {log} 2>&1"
+        " --connections {resources.download} {params.keep} --options {params.options:q} 2>&1 | tee {log}"
 
 
 rule dos:
@@ -146,4 +147,4 @@ rule dos:
     message:
         "Gather the densities of states of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/dos.py --plan {input.plan} --store {output.store} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/dos.py --plan {input.plan} --store {output.store} 2>&1 | tee {log}"

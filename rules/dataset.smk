@@ -26,7 +26,7 @@ rule grids:
         "Regrid shard {wildcards.shard}"
     shell:
         "python $RHOFLOW_SCRIPTS/grids.py --archive {input.archive} --store {output.store}"
-        " --options {params.options:q} > {log} 2>&1"
+        " --options {params.options:q} 2>&1 | tee {log}"
 
 
 rule slices:
@@ -53,7 +53,7 @@ rule slices:
         "Cut the density images of shard {wildcards.shard}"
     shell:
         "python $RHOFLOW_SCRIPTS/slices.py --archive {input.archive} --store {output.store}"
-        " --options {params.options:q} > {log} 2>&1"
+        " --options {params.options:q} 2>&1 | tee {log}"
 
 
 rule describe:
@@ -81,7 +81,7 @@ rule describe:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
         "python $RHOFLOW_SCRIPTS/describe.py --archive {input.archive} --store {output.store} {params.given} {input.given}"
-        " --options {params.options:q} > {log} 2>&1"
+        " --options {params.options:q} 2>&1 | tee {log}"
 
 
 # Study-wide and small. The fences feed `views` only: images and texts of other shards never wait for them.
