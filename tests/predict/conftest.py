@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -28,13 +29,19 @@ from rhoflow.training.job import train_job
 ARCHIVE = "raw/0000.h5"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_texts() -> Iterator[None]:
+@contextmanager
+def fallback_texts() -> Iterator[None]:
     """The fall-back text for every crystal: robocrystallographer, tested elsewhere, takes 10 s to import."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             Describer, "describe", lambda self, structure: Description(fallback_text(structure), "fallback")
         )
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_texts() -> Iterator[None]:
+    with fallback_texts():
         yield
 
 
@@ -85,7 +92,8 @@ def make_data(study: Study, root: Path) -> None:
     )
     grid_shard(root / ARCHIVE, root / "grids/0000.zarr.zip", field="total", shape=shape)
     slice_shard(root / ARCHIVE, root / "slices/0000.npz", field="total", options=study.slices, shape=shape)
-    describe_shard(root / ARCHIVE, root / "text/0000.jsonl", timeout_s=10)
+    with fallback_texts():
+        describe_shard(root / ARCHIVE, root / "text/0000.jsonl", timeout_s=10)
     write_clean(root, study.clean, study.targets)
     write_splits(root, study.splits)
     write_views(root, targets=study.targets, levels=("none", "formula"), folds=2)
