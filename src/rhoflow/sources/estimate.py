@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from rhoflow.config import DirectorySource, Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.shards import read_report
-from rhoflow.sources.manifest import REMOTE
+from rhoflow.sources.rows import REMOTE
 from rhoflow.sources.samples import KINDS, kind_of, sample_kind
 
 GB = 1e9

@@ -17,10 +17,10 @@ from rhoflow.materials.digests import digest_file
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.bucket import Bucket, Head, split_location
 from rhoflow.sources.local import LocalFiles
+from rhoflow.sources.rows import REMOTE
 
 Entry = Mapping[str, Any]
 Arrivals = Generator[tuple[Entry, LocalFiles | RejectedMaterialError], None, None]
-REMOTE = "s3://"
 _AECCAR = ("aeccar0", "aeccar1", "aeccar2")
 # What a key may look like that becomes the name of a file here: no "..", nothing hidden, nothing absolute.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,99}")

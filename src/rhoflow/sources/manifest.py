@@ -27,7 +27,7 @@ from rhoflow.materials.digests import digest_json
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.content import content_digests
 from rhoflow.sources.directory import ID, Stamp
-from rhoflow.sources.rows import AECCARS, Rows
+from rhoflow.sources.rows import AECCARS, REMOTE, Rows
 
 if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas stays away from it
     from rhoflow.sources.table import PropertyTable
@@ -44,7 +44,6 @@ FILES = {
     "dos": "dos",
 }
 TEXTS = ("task_id", "functional", "database_version")
-REMOTE = "s3://"
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a cell that starts so for a formula
 _REMOTE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.*'()/+=-]{1,1000}")
 _TASK_DOS = re.compile(r"mp:[A-Za-z0-9][A-Za-z0-9_-]{0,99}")

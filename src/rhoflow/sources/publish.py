@@ -17,9 +17,9 @@ from rhoflow.materials.shards import read_report
 from rhoflow.progress import track
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.directory import ID
-from rhoflow.sources.manifest import BYTES, FILES, FORMULA, LOCATION, REMOTE, SHA256, TEXTS, folder_of, sha256_of
+from rhoflow.sources.manifest import BYTES, FILES, FORMULA, LOCATION, SHA256, TEXTS, folder_of, sha256_of
 from rhoflow.sources.plan import plan_paths
-from rhoflow.sources.rows import AECCARS
+from rhoflow.sources.rows import AECCARS, REMOTE
 
 Row = dict[str, Any]
 

@@ -24,6 +24,8 @@ TEXT_FIXED = (
     "sha256",
 )
 FIXED = (*TEXT_FIXED, "size_bytes", "content_key", "shard")
+# What the location of an object in a bucket begins with; other locations are local paths.
+REMOTE = "s3://"
 # All-electron files that a field is made of: AECCAR0 is the core, 1 the overlapped atoms, 2 the valence density.
 AECCARS: dict[str, tuple[int, ...]] = {"all_electron": (0, 2), "deformation": (1, 2)}
 
