@@ -113,6 +113,24 @@ class Fusion(Section):
     )
 
 
+class Clip(Section):
+    """The CLIP network: an image and a text tower of open_clip, and a linear layer on both embeddings."""
+
+    model: str = Field(
+        "ViT-B-32-quickgelu",
+        description="architecture: any of open_clip's names, or a folder with open_clip_config.json; token limit (77)"
+        " and image size are its own. OpenAI's weights were trained with the activation that -quickgelu stands for",
+    )
+    weights: str = Field(
+        "openai",
+        description="one of open_clip's tags for that model or `hf:` (both from the local cache), a folder or file of"
+        " safetensors, or `random`",
+    )
+    join: Literal["concatenate", "multiply"] = Field(
+        "concatenate", description="how the two embeddings become the linear layer's input"
+    )
+
+
 class Stage(Section):
     """One stage of the fit."""
 
@@ -169,7 +187,8 @@ class Training(Section):
         description="of the steps: 32 bits; bf16: mixed with bfloat16, where a GPU has it; auto: bf16 there, else 32",
     )
     frozen_levels: tuple[Level, ...] = Field(
-        ("all",), description="text levels whose text and fusion models stop after the readout (long texts are slow)"
+        ("all",),
+        description="text levels whose text, fusion and clip models stop after the readout (long texts are slow)",
     )
     threads: int = Field(1, ge=1, description="CPU threads of a training; part of the numbers, so fixed here")
     pack: Literal["run", "all"] = Field(
