@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rhoflow.config import ManifestSource, MaterialsProjectSource, Study
+from rhoflow.config import ManifestSource, MaterialsProjectSource, OtherImages, Study
 
 _WIDTH = 110
 _REMAKE = "Made from src/rhoflow/config/ by `make config`: change it there."
@@ -48,6 +48,8 @@ def config_markdown() -> str:
             for kind in (MaterialsProjectSource, ManifestSource):
                 defaults = {name: info.get_default() for name, info in kind.model_fields.items()}
                 lines += _table(f"source, of kind `{defaults['kind']}`", kind, defaults)
+        if path == "ablation":
+            lines += _table("ablation.images, of each name", OtherImages, dict(OtherImages()))
     return "\n".join(lines) + "\n"
 
 

@@ -4,9 +4,12 @@ These models are the single truth about ``config.yaml``: the file itself, the JS
 (``docs/config.schema.json``) and the reference page (``docs/config.md``) are made from them.
 """
 
+from rhoflow.config.ablation import Ablation, OtherImages
 from rhoflow.config.density import Clean, Fences, Grid, SliceOptions, Window
 from rhoflow.config.elements import ELEMENTS
+from rhoflow.config.file import read_study_file
 from rhoflow.config.learning import (
+    Clip,
     FinetuneStage,
     Fusion,
     ImageModel,
@@ -24,7 +27,9 @@ from rhoflow.config.study import Report, Splits, Study, Text, load_study
 
 __all__ = [
     "ELEMENTS",
+    "Ablation",
     "Clean",
+    "Clip",
     "DirectorySource",
     "Fences",
     "FinetuneStage",
@@ -35,6 +40,7 @@ __all__ = [
     "Level",
     "ManifestSource",
     "MaterialsProjectSource",
+    "OtherImages",
     "Readout",
     "ReadoutStage",
     "Report",
@@ -50,4 +56,5 @@ __all__ = [
     "Window",
     "load_study",
     "near",
+    "read_study_file",
 ]

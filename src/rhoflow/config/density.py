@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from rhoflow.config.elements import ELEMENTS
 from rhoflow.config.section import Positive, Section, near
 
+DensityField = Literal["total", "spin", "deformation", "all_electron"]
+
 
 class Grid(Section):
     """The unified voxel grid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -40,12 +40,16 @@ def _walk(loc: tuple[str | int, ...], study: Model) -> tuple[list[str], Model | 
     path: list[str] = []
     holder: Model | None = None  # the section that the last key stands in
     choices: dict[str, Model] = {"": study}  # the sections that the next part may be in, by kind
+    named = False  # whether the next part is a name of the user's own, not a key
     for part in loc:
         if part in choices:
             choices = {"": choices[str(part)]}  # a part that says which kind of section follows
+        elif named:
+            path.append(str(part))
+            named = False
         elif (section := choices.get("")) is not None:
             path.append(str(part))
-            holder, choices = section, _sections_at(section, str(part))
+            holder, choices, named = section, _sections_at(section, str(part)), _is_mapping(section, str(part))
         elif isinstance(part, int):
             path.append(str(part))
     return path, holder
@@ -56,6 +60,11 @@ def _sections_at(section: Model, key: str) -> dict[str, Model]:
     field = section.model_fields.get(key)
     found = list(_models(field.annotation)) if field else []
     return {"": found[0]} if len(found) == 1 else {model.model_fields["kind"].default: model for model in found}
+
+
+def _is_mapping(section: Model, key: str) -> bool:
+    field = section.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is dict
 
 
 def _models(annotation: Any) -> Iterator[Model]:

@@ -6,9 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from rhoflow.config.density import Clean, Deformation, Grid, SliceOptions
+from rhoflow.config.ablation import Ablation, check_ablation
+from rhoflow.config.density import Clean, Deformation, DensityField, Grid, SliceOptions
 from rhoflow.config.explain import explain
-from rhoflow.config.learning import Fusion, ImageModel, Level, Readout, TextModel, Training
+from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, TextModel, Training
 from rhoflow.config.llm import LanguageModelInContext
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
@@ -23,15 +24,24 @@ class Text(Section):
 
 
 class Splits(Section):
-    """Who trains, who validates, who tests; decided by a stable hash, so a new material moves nobody."""
+    """Who trains, who validates, who tests; decided by a stable hash, so a new material moves nobody (element: few)."""
 
-    strategy: Literal["random", "composition", "prototype"] = Field(
+    strategy: Literal["random", "composition", "prototype", "cluster", "element"] = Field(
         "random",
-        description="what never straddles a split: one material, one composition, or one structure prototype",
+        description="what never straddles a split: one material, one composition, one structure prototype, one"
+        " cluster of like compositions; element: whole elements are held out",
     )
     test: Fraction = Field(0.15, description="share of the test set")
     folds: int = Field(3, ge=2, description="cross-validation folds on the rest (papers: 5)")
     seed: int = Field(0, ge=0, description="another seed, another partition")
+    repeats: int = Field(
+        1, ge=1, description="partitions, of seed, seed + 1, ...; clip is trained on all of them, the rest on the first"
+    )
+
+    @property
+    def indices(self) -> range:
+        """Fold indices of all repeats: fold k of repeat r is ``r * folds + k``."""
+        return range(self.folds * self.repeats)
 
 
 class Report(Section):
@@ -56,7 +66,7 @@ class Study(Section):
         description="what is kept of a density: native: its own grid, lossless; float32: its own grid, half the disk;"
         " none: the unified grid alone",
     )
-    field: Literal["total", "spin", "deformation", "all_electron"] = Field(
+    field: DensityField = Field(
         "total",
         description="the density: total (valence), spin (up minus down), deformation (total minus free atoms),"
         " all_electron (AECCAR0 + AECCAR2)",
@@ -77,7 +87,7 @@ class Study(Section):
     )
     splits: Splits = Splits()
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
-    models: tuple[Literal["image", "text", "fusion", "llm"], ...] = Field(
+    models: tuple[Literal["image", "text", "fusion", "clip", "llm"], ...] = Field(
         ("image", "text", "fusion"),
         description="networks to train, and llm, a language model in context; baselines always run",
     )
@@ -85,8 +95,10 @@ class Study(Section):
     language: TextModel = TextModel()
     readout: Readout = Readout()
     fusion: Fusion = Fusion()
+    clip: Clip = Clip()
     training: Training = Training()
     llm: LanguageModelInContext = LanguageModelInContext()
+    ablation: Ablation = Ablation()
     report: Report = Report()
 
     @model_validator(mode="before")
@@ -134,6 +146,24 @@ class Study(Section):
         if "llm" in self.models and missing:
             raise ValueError(f"llm.levels: {missing[0]!r} is not among levels, which are {', '.join(self.levels)}")
         return self
+
+    @model_validator(mode="after")
+    def _ablation_is_of_this_study(self) -> Self:
+        networks = [model for model in self.models if model != "llm"]
+        check_ablation(
+            self.ablation,
+            models=networks,
+            levels=self.levels,
+            targets=self.targets,
+            field=self.field,
+            slices=self.slices,
+        )
+        return self
+
+    def with_images(self, name: str) -> Study:
+        """Return the study whose own images are those of ``ablation.images.<name>``."""
+        other = self.ablation.images[name]
+        return self.model_copy(update={"field": other.field or self.field, "slices": other.over(self.slices)})
 
 
 def load_study(config: dict[str, Any]) -> Study:
