@@ -21,6 +21,7 @@ from rhoflow.config.learning import (
     Training,
 )
 from rhoflow.config.llm import LanguageModelInContext
+from rhoflow.config.search import Search
 from rhoflow.config.section import Section, near
 from rhoflow.config.sources import DirectorySource, ManifestSource, MaterialsProjectSource, Source
 from rhoflow.config.study import Report, Splits, Study, Text, load_study
@@ -44,6 +45,7 @@ __all__ = [
     "Readout",
     "ReadoutStage",
     "Report",
+    "Search",
     "Section",
     "SliceOptions",
     "Source",

@@ -11,6 +11,7 @@ from rhoflow.config.density import Clean, Deformation, DensityField, Grid, Slice
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, TextModel, Training
 from rhoflow.config.llm import LanguageModelInContext
+from rhoflow.config.search import Search
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
 from rhoflow.errors import StudyError
@@ -35,7 +36,9 @@ class Splits(Section):
     folds: int = Field(3, ge=2, description="cross-validation folds on the rest (papers: 5)")
     seed: int = Field(0, ge=0, description="another seed, another partition")
     repeats: int = Field(
-        1, ge=1, description="partitions, of seed, seed + 1, ...; clip is trained on all of them, the rest on the first"
+        1,
+        ge=1,
+        description="partitions, of seed, seed + 1, ...; clip is trained on all of them, the rest on the first",
     )
 
     @property
@@ -97,6 +100,7 @@ class Study(Section):
     fusion: Fusion = Fusion()
     clip: Clip = Clip()
     training: Training = Training()
+    search: Search = Search()
     llm: LanguageModelInContext = LanguageModelInContext()
     ablation: Ablation = Ablation()
     report: Report = Report()
@@ -138,6 +142,16 @@ class Study(Section):
     def _fusion_needs_both(self) -> Self:
         if "fusion" in self.models and not {"image", "text"} <= set(self.models):
             raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+        return self
+
+    @model_validator(mode="after")
+    def _search_is_of_this_study(self) -> Self:
+        for model in self.search.models:
+            if model not in self.models:
+                raise ValueError(
+                    f"search.models: {model!r} is not among models, which are {', '.join(self.models)}; add it there"
+                    " or leave it out"
+                )
         return self
 
     @model_validator(mode="after")
