@@ -108,6 +108,13 @@ def score(y_true: NDArray[np.float64], y_pred: NDArray[np.float64]) -> dict[str,
     }
 
 
+def score_parts(
+    part: NDArray[np.str_], y_true: NDArray[np.float64], y_pred: NDArray[np.float64]
+) -> dict[str, dict[str, float | None]]:
+    """R2, RMSE and MAE (`score`) of each part of the materials, by part."""
+    return {name: score(y_true[part == name], y_pred[part == name]) for name in PARTS}
+
+
 def write_run(
     folder: Path,
     *,
@@ -137,12 +144,11 @@ def write_run(
     """
     order = np.lexsort((ids, part))
     ids, part, y_true, y_pred = ids[order], part[order], y_true[order], y_pred[order]
-    rows = {name: part == name for name in PARTS}
     metrics = {
         **asdict(key),
         "unit": unit,
-        "n": {name: int(rows[name].sum()) for name in PARTS},
-        "metrics": {name: score(y_true[rows[name]], y_pred[rows[name]]) for name in PARTS},
+        "n": {name: int((part == name).sum()) for name in PARTS},
+        "metrics": score_parts(part, y_true, y_pred),
         "scaler": asdict(scaler),
         "training": None if training is None else dict(training),
     }

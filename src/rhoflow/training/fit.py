@@ -38,6 +38,8 @@ class Fit:
     ----------
     y_pred : (n,) float64 array
         Predictions for all materials in the target's unit.
+    y_readout : (n,) float64 array or None
+        The same after the first stage; None where that was skipped.
     history : list of dict
         Rows of history.csv.
     stages : list of dict
@@ -47,6 +49,7 @@ class Fit:
     """
 
     y_pred: NDArray[np.float64]
+    y_readout: NDArray[np.float64] | None
     history: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     n_cut: int
@@ -55,21 +58,27 @@ class Fit:
 class FeatureCache:
     """Features of a frozen backbone, computed once for all runs with the same weights and materials.
 
-    The folds of a pack differ in which part a material is in, not in its features. One entry is kept.
+    The folds of a pack differ in which part a material is in, not in its features.
+
+    Parameters
+    ----------
+    keep : int
+        Entries kept, the latest ones.
     """
 
-    def __init__(self) -> None:
-        self._digest = ""
-        self._features = torch.empty(0)
+    def __init__(self, keep: int = 1) -> None:
+        self.keep = keep
+        self._features: dict[str, Tensor] = {}
 
     def get(self, backbone: Backbone, inputs: Inputs, data: View) -> Tensor:
         """Features (n, n_features) of all materials of `data`, from which `inputs` were made."""
         state = [value.cpu().numpy() for value in backbone.state_dict().values()]
         digest = digest_json([digest_arrays(*state), data.input_digest()])
-        if digest != self._digest:
-            self._features = run_model(backbone, inputs)
-            self._digest = digest
-        return self._features
+        if digest not in self._features:
+            for oldest in list(self._features)[: max(0, len(self._features) + 1 - self.keep)]:
+                del self._features[oldest]
+            self._features[digest] = run_model(backbone, inputs)
+        return self._features[digest]
 
 
 def fit(
@@ -138,14 +147,20 @@ def fit(
     readout = states.setdefault(READOUT, StageState(stopped=None if training.readout.epochs else SKIPPED))
     features = cache.get(network.backbone, inputs, data)
     run(READOUT, training.readout, OnFeatures(network.readout), ArrayInputs("features", features))
+
+    def predict() -> NDArray[np.float64]:
+        z_pred = run_model(OnFeatures(network.readout), ArrayInputs("features", features))
+        return scaler.restore(z_pred.numpy().astype(np.float64))
+
+    y_readout = predict()
     states.setdefault(FINETUNE, StageState(best_loss=readout.best_loss, stopped=FROZEN if frozen else None))
     if not frozen:
         layers = Layers(network.backbone.blocks(), training.finetune)
         run(FINETUNE, training.finetune, network, inputs, layers=layers, augment=network.backbone.augmented)
         features = run_model(network.backbone, inputs)
-    z_pred = run_model(OnFeatures(network.readout), ArrayInputs("features", features))
     return Fit(
-        y_pred=scaler.restore(z_pred.numpy().astype(np.float64)),
+        y_pred=y_readout if frozen else predict(),
+        y_readout=y_readout if training.readout.epochs else None,
         history=[row for state in states.values() for row in state.history],
         stages=[_summary(name, state) for name, state in states.items()],
         n_cut=inputs.n_cut,

@@ -45,14 +45,6 @@ def train_job(
         If the model is unknown, weights are missing, or the stores differ from the views.
     """
     entry = NETWORKS[model]
-
-    def load(fold: int) -> View:
-        view = load_view(root, target, level, fold)
-        if "images" in entry.inputs and level != NO_TEXT:
-            pictures = load_view(root, target, NO_TEXT, fold)
-            return replace(view, images=pictures.images, side=pictures.side)
-        return view
-
     pack = Pack(
         root=root,
         scratch=scratch,
@@ -64,4 +56,13 @@ def train_job(
         training=study.training,
         frozen=frozen or study.training.finetune.epochs == 0,
     )
-    train_pack(pack, runs, load)
+    train_pack(pack, runs, lambda fold: load_inputs(root, model, target, level, fold))
+
+
+def load_inputs(root: Path, model: str, target: str, level: str, fold: int) -> View:
+    """Read what a network reads of a fold's materials: of two levels where it reads images beside texts."""
+    view = load_view(root, target, level, fold)
+    if "images" in NETWORKS[model].inputs and level != NO_TEXT:
+        pictures = load_view(root, target, NO_TEXT, fold)
+        return replace(view, images=pictures.images, side=pictures.side)
+    return view

@@ -14,8 +14,8 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ from rhoflow.models.networks import NETWORKS, Network, save_state
 from rhoflow.models.registry import Entry
 from rhoflow.progress import LOG_EVERY_S, track
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
-from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, write_provenance, write_run
-from rhoflow.training.fit import FeatureCache, Fit, fit
+from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, score_parts, write_provenance, write_run
+from rhoflow.training.fit import FINETUNE, READOUT, FeatureCache, Fit, fit
 from rhoflow.training.names import HISTORY, METRICS
 from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
 from rhoflow.training.scaler import Scaler
+from rhoflow.training.search.space import Values, with_values
 
 HISTORY_COLUMNS = ("stage", "epoch", "lr", "train_loss", "val_loss", "val_rmse")
 _KEY = "key.json"
@@ -61,6 +62,8 @@ class Pack:
         Leave the backbone frozen.
     save_every_s : float
         Least time between two saves of an unfinished run [s].
+    chosen : mapping of int to mapping
+        Settings that a search chose, by fold; they take the place of those in `options` and `training`.
     """
 
     root: Path
@@ -73,6 +76,7 @@ class Pack:
     training: Training
     frozen: bool = False
     save_every_s: float = SAVE_EVERY_S
+    chosen: Mapping[int, Values] = field(default_factory=dict)
 
     @property
     def entry(self) -> Entry[Any]:
@@ -82,6 +86,13 @@ class Pack:
     def key(self, fold: int, seed: int) -> RunKey:
         """Key of one run."""
         return RunKey(self.model, self.target, self.level, fold, seed)
+
+    def of_fold(self, fold: int) -> Pack:
+        """Pack with the settings chosen for a fold."""
+        if fold not in self.chosen:
+            return self
+        options, training = with_values(self.options, self.training, self.chosen[fold])
+        return replace(self, options=options, training=training)
 
     def parents(self, key: RunKey) -> dict[str, Path]:
         """Folders of the runs of the same fold and seed that `key` is built on."""
@@ -109,7 +120,7 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
     what = f"train {pack.model} {pack.target} {pack.level}"
     cache = FeatureCache()
     for fold, seed in track(runs, total=len(runs), what=what):
-        _finish(pack, pack.key(fold, seed), load(fold), cache)
+        _finish(pack.of_fold(fold), pack.key(fold, seed), load(fold), cache)
     for fold, seed in runs:
         _publish(pack, pack.key(fold, seed))
 
@@ -121,7 +132,9 @@ def run_digest(pack: Pack, key: RunKey, data: View) -> str:
     parents = {name: _parent_digest(folder) for name, folder in pack.parents(key).items()}
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     options = pack.options.model_dump(mode="json")
-    return digest_json([key.name, data.digest(), options, training, pack.frozen, pack.unit, parents, code, versions])
+    chosen = dict(pack.chosen.get(key.fold, {}))
+    settings = [options, training, chosen, pack.frozen, pack.unit]
+    return digest_json([key.name, data.digest(), settings, parents, code, versions])
 
 
 def _parent_digest(folder: Path) -> str | None:
@@ -158,7 +171,7 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
     part = folder / f"part.{platform.node()}.{os.getpid()}"
     part.mkdir(parents=True)
-    _write(part, pack.unit, key, data, scaler, network, fitted)
+    _write(part, pack, key, data, scaler, network, fitted)
     write_provenance(part, watch, gpu=gpu_name())
     write_json(part / _KEY, digest)
     if not done.exists():
@@ -166,14 +179,21 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     resume.path.unlink(missing_ok=True)
 
 
-def _write(folder: Path, unit: str, key: RunKey, data: View, scaler: Scaler, network: Network, fitted: Fit) -> None:
-    training = {"weights": network.weights, "stages": fitted.stages, "texts_cut": fitted.n_cut}
+def _write(folder: Path, pack: Pack, key: RunKey, data: View, scaler: Scaler, network: Network, fitted: Fit) -> None:
+    after = {READOUT: fitted.y_readout, FINETUNE: fitted.y_pred}
+    stages = [
+        stage | {"metrics": None if (y := after[stage["name"]]) is None else score_parts(data.part, data.y, y)}
+        for stage in fitted.stages
+    ]
+    training: dict[str, Any] = {"weights": network.weights, "stages": stages, "texts_cut": fitted.n_cut}
+    if key.fold in pack.chosen:
+        training["chosen"] = dict(pack.chosen[key.fold])
     pd.DataFrame(fitted.history, columns=list(HISTORY_COLUMNS)).to_csv(folder / HISTORY, index=False)
     save_state(network, folder)
     write_run(
         folder,
         key=key,
-        unit=unit,
+        unit=pack.unit,
         ids=data.ids,
         part=data.part,
         y_true=data.y,

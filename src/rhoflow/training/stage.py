@@ -26,7 +26,12 @@ EARLY = "early stopping"
 LIMIT = "epoch limit"
 FROZEN = "frozen by config"
 AfterEpoch = Callable[[StageState], None]
+
 Augment = Callable[[Batch, torch.Generator], Batch]
+
+
+class DivergedError(StudyError):
+    """A loss is no longer finite."""
 
 
 class OnFeatures(nn.Module):
@@ -155,7 +160,7 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
 
     def _record(self, train_loss: float, val_loss: float) -> None:
         if not math.isfinite(train_loss + val_loss):
-            raise StudyError(
+            raise DivergedError(
                 f"the loss is {train_loss} (training) and {val_loss} (validation) after epoch {self.state.epoch}:"
                 f" the fit diverged; lower training.{self.name}.learning_rate ({self.stage.learning_rate:g})"
             )
