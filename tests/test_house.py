@@ -18,7 +18,7 @@ ROOMS = (
     *("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report"),
     *("predict", "cli"),  # predict reads runs and lineage as the report does; only the command line needs it
 )
-LEAVES = {"errors", "progress", "properties", "source_digest"}
+LEAVES = {"errors", "job_record", "progress", "properties", "source_digest"}
 
 
 def imported_rooms(path: Path) -> set[str]:

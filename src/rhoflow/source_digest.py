@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# Settings reach a step as values, and progress and messages change no result.
-_NOT_CODE = {_PACKAGE / "errors.py", _PACKAGE / "progress.py", *(_PACKAGE / "config").glob("*.py")}
+# Settings reach a step as values; progress, messages and what a job notes of itself change no result.
+_NOT_CODE = {
+    *(_PACKAGE / f"{name}.py" for name in ("errors", "progress", "job_record")),
+    *(_PACKAGE / "config").glob("*.py"),
+}
 
 
 def package_digest() -> str:
@@ -21,7 +24,7 @@ def package_digest() -> str:
 def script_digest(script: Path) -> str:
     """sha256 (16 hex digits) of a script and of every module of rhoflow that it imports, directly or not.
 
-    Imports inside functions count; `config`, `errors` and `progress` do not.
+    Imports inside functions count; `config`, `errors`, `progress` and `job_record` do not.
     """
     found: set[Path] = set()
     waiting = [script]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.sources.catalog import write_catalog
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -17,7 +17,7 @@ parser.add_argument("--rejected", type=Path, required=True, help="catalog/reject
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         write_catalog(
             arguments.options.source,
             arguments.table,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.dataset.clean import write_clean
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
@@ -13,5 +13,5 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         write_clean(arguments.root, arguments.options.clean, arguments.options.targets)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.text.shards import describe_shard
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -15,6 +15,6 @@ parser.add_argument("--given", type=Path, help="plan/<shard>.texts.json.gz, text
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         timeout_s = arguments.options.text.timeout_s
         describe_shard(arguments.archive, arguments.store, timeout_s=timeout_s, given=arguments.given)

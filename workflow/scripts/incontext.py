@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.training.incontext.job import InContextJob, predict_in_context
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -15,7 +15,7 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         study = arguments.options
         job = InContextJob(
             options=study.llm,

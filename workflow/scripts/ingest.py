@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.density.ingest import ingest_shard
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--plan", type=Path, required=True, help="plan/<shard>.json")
@@ -17,7 +17,7 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         study = arguments.options
         ingest_shard(
             arguments.plan,

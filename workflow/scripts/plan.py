@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.sources.estimate import check_disk
 from rhoflow.sources.plan import write_plan
 
@@ -20,6 +20,6 @@ parser.add_argument("--snapshot", type=Path, help="the Materials Project's answe
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         check_disk(arguments.catalog, arguments.root, arguments.options)
         write_plan(arguments.catalog, arguments.folder, arguments.shards, snapshot=arguments.snapshot)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.sources.materials_project.query import write_snapshot
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -15,7 +15,7 @@ parser.add_argument("--snapshot", type=Path, required=True, help="catalog/materi
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         write_snapshot(
             arguments.options.source.model_copy(update={"connections": arguments.connections}),
             arguments.snapshot,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.density.images import slice_shard
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
@@ -16,7 +16,7 @@ parser.add_argument(
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         study = arguments.options
         slice_shard(
             arguments.archive,

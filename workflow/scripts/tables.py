@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.report.tables import write_tables
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -14,5 +14,5 @@ parser.add_argument("--study", type=Study.model_validate_json, required=True, he
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         write_tables(arguments.root, arguments.output, study=arguments.study)

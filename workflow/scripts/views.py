@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.dataset.views import write_views
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
@@ -14,6 +14,6 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         study = arguments.options
         write_views(arguments.root, targets=study.targets, levels=arguments.levels, folds=study.splits.folds)
