@@ -111,6 +111,38 @@ def export_model(
     print(f"{len(ensemble.card.runs)} networks: {output}")
 
 
+@app.command(name="fetch-weights")
+def fetch_weights(
+    study: Annotated[Path | None, typer.Option(help="its YAML file [default: the default study]")] = None,
+) -> None:
+    """Download the weights that a study names, where there is a network: compute nodes have none (docs/models.md)."""
+    from rhoflow.config import read_study_file
+    from rhoflow.models.hub import HUB, fetch, study_weights
+
+    for key, name in study_weights(read_study_file(study)).items():
+        if not name.startswith(HUB):
+            print(f"{key} = {name}: nothing to download")
+            continue
+        fetched = fetch(name)
+        print(f"{key} = {name}: {fetched.n_bytes / 1e6:.1f} MB of commit {fetched.commit[:12]} in {fetched.folder}")
+
+
+@app.command()
+def freeze(
+    study: Annotated[str, typer.Argument(help="name of the study")],
+    version: Annotated[str, typer.Argument(help="name of the frozen dataset, e.g. paper-2026")],
+    folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
+) -> None:
+    """Freeze a finished study's dataset into datasets/<version>.json, for dataset_version in a config."""
+    from rhoflow.config import load_study
+    from rhoflow.dataset.versions import freeze as freeze_dataset
+
+    load_study({"dataset_version": version})
+    path, n = freeze_dataset(folder / study, version)
+    print(f"{n} materials: {path}")
+    print(f"To keep exactly these, whatever is added to the data: dataset_version: {version}")
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
     try:

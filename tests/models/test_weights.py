@@ -109,7 +109,7 @@ def test_unknown_package_gets_the_nearest_name():
 
 def test_hugging_face_name_that_is_not_cached_says_what_to_run(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(StudyError, match=r"weights hf:timm/inception_v3\.tv_in1k: not in .*: hf download timm/incep"):
+    with pytest.raises(StudyError, match=r"weights hf:timm/inception_v3\.tv_in1k: not in .*: rhoflow fetch-weights"):
         w.locate("hf:timm/inception_v3.tv_in1k")
 
 

@@ -1,7 +1,7 @@
 """Pretrained weights by name: inside a pip package, in the local Hugging Face cache, in a folder, or none.
 
 ``package:<name>``   a file inside an installed package: found without importing the package, sha256 checked
-``hf:<owner>/<name>``   the local Hugging Face cache; compute nodes are offline, nothing is downloaded here
+``hf:<owner>/<name>``   the local Hugging Face cache, which `rhoflow fetch-weights` fills and `models.hub` verifies
 ``random``   initialised by the run's seed
 anything else   a folder with ``config.json`` and ``model.safetensors``
 
@@ -15,17 +15,18 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rhoflow.config import near
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_file
+from rhoflow.models.hub import cached_folder
 from rhoflow.models.names import CONFIG, WEIGHTS
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 RANDOM = "random"
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def locate(name: str) -> Path:
     kind, _, rest = name.partition(":")
     if kind == "package":
         return packaged_file(packaged(rest))
-    return checked_folder(_hugging_face_folder(rest) if kind == "hf" else Path(name), name)
+    return checked_folder(cached_folder(rest) if kind == "hf" else Path(name), name)
 
 
 def packaged(package: str) -> PackagedWeights:
@@ -148,22 +149,11 @@ def checked_folder(folder: Path, name: str) -> Path:
     return folder
 
 
-def _hugging_face_folder(name: str) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        raise StudyError(
-            f"weights hf:{name}: not in the local cache {huggingface_hub.constants.HF_HUB_CACHE} (a study"
-            f" downloads nothing); on a machine with network run: hf download {name}"
-        ) from None
-
-
-def read_packaged_image_state(weights: PackagedWeights) -> State:
+def read_packaged_image_state(weights: PackagedWeights) -> dict[str, Tensor]:
     """Read the state dict of packaged image weights, its keys renamed to timm's."""
-    state: State = torch.load(packaged_file(weights), map_location="cpu", weights_only=True)
+    import torch  # here: a machine that only schedules asks where weights are, too
+
+    state: dict[str, Tensor] = torch.load(packaged_file(weights), map_location="cpu", weights_only=True)
     return {timm_efficientnet_key(key): value for key, value in state.items()}
 
 

@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, *, wait_s: float) -> None:
         self._wait_s = wait_s
-        self._key = _read_key()
+        self._key = read_key()
         self._endpoint = os.environ.get("MP_API_ENDPOINT") or None
         self._seen = threading.local()
         self._rester: MPRester = self._insist("heartbeat", self._open)
@@ -202,8 +202,14 @@ def quiet_client() -> warnings.catch_warnings:
     return warnings.catch_warnings(action="ignore")
 
 
-def _read_key() -> str:
-    """Key as mp-api finds it; only looked at, to refuse a bad one early and to keep it out of messages."""
+def read_key() -> str:
+    """Key as mp-api finds it; only looked at, to refuse a bad one early and to keep it out of messages.
+
+    Raises
+    ------
+    StudyError
+        If there is none, or it cannot be one.
+    """
     from mp_api.client import MPRestError
     from mp_api.client.core.utils import validate_api_key
 
