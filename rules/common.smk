@@ -21,10 +21,16 @@ from rhoflow.sources.catalog import source_fingerprint
 from rhoflow.training.names import (
     NETWORK_FILES,
     RUN_FILES,
+    base_of,
     baseline_kinds,
     estimate_file,
+    image_level,
     llm_kinds,
     network_kinds,
+    parent_of,
+    plain_kinds,
+    series_targets,
+    view_level,
 )
 
 try:
@@ -52,8 +58,10 @@ SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
 VIEWS = [NO_TEXT, DENSITY, *STUDY.levels]
-NETWORKS = network_kinds(STUDY.models, STUDY.levels)
-BASELINES = baseline_kinds(STUDY.levels)
+# Views of the crystals' other images (ablation.images).
+IMAGE_VIEWS = [image_level(name) for name in STUDY.ablation.images]
+NETWORKS = network_kinds(STUDY)
+BASELINES = baseline_kinds(STUDY)
 # The language model's series, and those that have runs: a dry run ends with the cost estimate.
 IN_CONTEXT = llm_kinds(STUDY.models, STUDY.llm.levels)
 ASKED_KINDS = asked_kinds(STUDY)
@@ -161,16 +169,40 @@ def given_texts(wildcards):
 
 
 def views(levels):
-    """Input function: the views of the wanted levels for the job's folds, known once `views` has run."""
+    """Input function: the views of the wanted levels for the job's folds, known once `views` has run.
+
+    A network on other images has their view in place of the study's images.
+    """
 
     def of_job(wildcards):
         wait_for("views")
         folds = [wildcards.fold] if "fold" in wildcards.keys() else FOLDS
+        wanted = [level.format(**wildcards) for level in levels]
+        if "model" in wildcards.keys():
+            wanted = [view_level(wildcards.model, level) for level in wanted]
         return expand(
             f"{ROOT}/views/{wildcards.target}.{{level}}.{{fold}}.json",
-            level=[level.format(**wildcards) for level in levels],
+            level=wanted,
             fold=folds,
         )
+
+    return of_job
+
+
+def series_of(base):
+    """Pattern of the names of a network and of its variants that the study has."""
+    return "|".join(
+        dict.fromkeys([base, *(m for m, _ in NETWORKS if base_of(m)[0] == base)])
+    )
+
+
+def parent_weights(parent, pattern):
+    """Input function: weights of the runs that the job's runs are built on, of the same folds and seeds."""
+
+    def of_job(wildcards):
+        model = parent_of(wildcards.model, parent)
+        files = run_files(f"{model}/{pattern}", "model.safetensors")
+        return [file.format(**wildcards) for file in files]
 
     return of_job
 
@@ -198,12 +230,12 @@ def job_runs(wildcards):
     return [f"{fold}:{seed}" for fold in FOLDS for seed in STUDY.seeds]
 
 
-def kind_files(kinds, names, targets=STUDY.targets):
-    """Files of all runs of some (model, level) kinds."""
+def kind_files(kinds, names, targets=None):
+    """Files of all runs of some (model, level) kinds, for all targets that each is trained for or for the given ones."""
     return [
         f"{ROOT}/runs/{model}/{target}/{level}/fold{fold}/seed{seed}/{name}"
         for model, level in kinds
-        for target in targets
+        for target in targets or series_targets(STUDY, model)
         for fold in FOLDS
         for seed in STUDY.seeds
         for name in names
@@ -224,7 +256,10 @@ def pack_file(stem, suffix):
     )
 
 
-# Every view: what the baselines of a target see.
-all_views = views(VIEWS)
+def words(kinds):
+    """Some (model, level) kinds as `model:level` words."""
+    return [f"{model}:{level}" for model, level in kinds]
+
+
 # One training a GPU on this machine; without one, the cores decide.
 GPU = int(shutil.which("nvidia-smi") is not None)

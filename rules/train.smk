@@ -1,4 +1,5 @@
 # One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
+# A rule makes a network and its variants, `image` and `image-f25`: the name says what is changed (section ablation).
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
 
 
@@ -6,11 +7,13 @@ rule image:
     input:
         views(["none"]),
     output:
-        run_files("image/{target}/none", *NETWORK_FILES),
+        run_files("{model}/{target}/none", *NETWORK_FILES),
     log:
-        pack_file(f"{LOGS}/image/{{target}}", ".log"),
+        pack_file(f"{LOGS}/{{model}}/{{target}}", ".log"),
     benchmark:
-        pack_file(f"{LOGS}/benchmark/image.{{target}}", ".tsv")
+        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}", ".tsv")
+    wildcard_constraints:
+        model=series_of("image"),
     conda:
         "../envs/rhoflow.yaml"
     threads: STUDY.training.threads
@@ -25,9 +28,9 @@ rule image:
         options=options("image", "readout", "training"),
         code=code_of("train"),
     message:
-        "Train image -> {wildcards.target}"
+        "Train {wildcards.model} -> {wildcards.target}"
     shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model image --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level none --runs {params.runs} --options {params.options:q} > {log} 2>&1"
 
 
@@ -35,11 +38,13 @@ rule text:
     input:
         views(["{level}"]),
     output:
-        run_files("text/{target}/{level}", *NETWORK_FILES),
+        run_files("{model}/{target}/{level}", *NETWORK_FILES),
     log:
-        pack_file(f"{LOGS}/text/{{target}}.{{level}}", ".log"),
+        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
     benchmark:
-        pack_file(f"{LOGS}/benchmark/text.{{target}}.{{level}}", ".tsv")
+        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
+    wildcard_constraints:
+        model=series_of("text"),
     conda:
         "../envs/rhoflow.yaml"
     threads: STUDY.training.threads
@@ -55,23 +60,25 @@ rule text:
         options=options("language", "readout", "training"),
         code=code_of("train"),
     message:
-        "Train text ({wildcards.level}) -> {wildcards.target}"
+        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model text --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
 
 
 rule fusion:
     input:
         views(["none", "{level}"]),
-        run_files("image/{target}/none", "model.safetensors"),
-        run_files("text/{target}/{level}", "model.safetensors"),
+        parent_weights("image", "{target}/none"),
+        parent_weights("text", "{target}/{level}"),
     output:
-        run_files("fusion/{target}/{level}", *NETWORK_FILES),
+        run_files("{model}/{target}/{level}", *NETWORK_FILES),
     log:
-        pack_file(f"{LOGS}/fusion/{{target}}.{{level}}", ".log"),
+        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
     benchmark:
-        pack_file(f"{LOGS}/benchmark/fusion.{{target}}.{{level}}", ".tsv")
+        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
+    wildcard_constraints:
+        model=series_of("fusion"),
     conda:
         "../envs/rhoflow.yaml"
     threads: STUDY.training.threads
@@ -87,17 +94,20 @@ rule fusion:
         options=options("image", "language", "readout", "fusion", "training"),
         code=code_of("train"),
     message:
-        "Train image + text ({wildcards.level}) -> {wildcards.target}"
+        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model fusion --target {wildcards.target}"
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
+
+
+VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]
 
 
 rule baselines:
     input:
-        all_views,
+        views(VIEWS),
     output:
-        kind_files(BASELINES, RUN_FILES, targets=["{target}"]),
+        kind_files(plain_kinds(BASELINES), RUN_FILES, targets=["{target}"]),
     log:
         f"{LOGS}/baselines/{{target}}.log",
     benchmark:
@@ -110,13 +120,35 @@ rule baselines:
         runtime=120,
     params:
         root=root,
-        options=options("levels", "splits", "seeds"),
+        series=words(plain_kinds(BASELINES)),
+        options=options("splits", "seeds"),
         code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
-        " --options {params.options:q} > {log} 2>&1"
+        " --series {params.series} --options {params.options:q} > {log} 2>&1"
+
+
+# Their variants; apart, so that asking for one leaves the others alone.
+if VARIANT_BASELINES:
+
+    use rule baselines as baseline_variants with:
+        input:
+            views([*VIEWS, *IMAGE_VIEWS]),
+        output:
+            kind_files(VARIANT_BASELINES, RUN_FILES, targets=["{target}"]),
+        log:
+            f"{LOGS}/baseline-variants/{{target}}.log",
+        benchmark:
+            f"{LOGS}/benchmark/baseline-variants.{{target}}.tsv"
+        params:
+            root=root,
+            series=words(VARIANT_BASELINES),
+            options=options("splits", "seeds"),
+            code=code_of("baselines"),
+        message:
+            "Fit the variants of the baselines for {wildcards.target}"
 
 
 # All folds and seeds of one target and level. Answers are kept in {ROOT}/llm/answers, no declared output, so Snakemake

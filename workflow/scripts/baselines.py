@@ -10,12 +10,12 @@ from rhoflow.training.baselines import run_baselines
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
 parser.add_argument("--target", required=True)
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: levels, splits, seeds")
+parser.add_argument("--series", nargs="+", required=True, help="model:level ...; a variant is <model>-<variant>")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: splits, seeds")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
         study = arguments.options
-        run_baselines(
-            arguments.root, arguments.target, levels=study.levels, folds=study.splits.folds, seeds=study.seeds
-        )
+        series = [(model, level) for model, level in (word.split(":") for word in arguments.series)]
+        run_baselines(arguments.root, arguments.target, series=series, folds=study.splits.folds, seeds=study.seeds)

@@ -10,7 +10,7 @@ from rhoflow.training.job import train_job
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
 parser.add_argument("--scratch", type=Path, required=True, help="resume state; finished runs of a killed pack")
-parser.add_argument("--model", choices=["image", "text", "fusion"], required=True)
+parser.add_argument("--model", required=True, help="a network, or a variant of one: <model>-<variant>")
 parser.add_argument("--target", required=True)
 parser.add_argument("--level", required=True, help="none for images, else a text level")
 parser.add_argument("--runs", nargs="+", required=True, help="fold:seed ...")

@@ -30,10 +30,10 @@ def asked_kinds(study: Study) -> list[tuple[str, str]]:
 
 def run_kinds(study: Study) -> list[tuple[str, str]]:
     """(model, level) of all series that a study's results are made of."""
-    return [*network_kinds(study.models, study.levels), *asked_kinds(study), *baseline_kinds(study.levels)]
+    return [*network_kinds(study), *asked_kinds(study), *baseline_kinds(study)]
 
 
 def figure_names(study: Study) -> list[str]:
     """Names of the figures of a study, without suffix; each is drawn as PNG and SVG."""
-    kinds = ["parity", *(["learning"] if network_kinds(study.models, study.levels) else []), "distribution"]
+    kinds = ["parity", *(["learning"] if network_kinds(study) else []), "distribution"]
     return ["overview", *(f"{kind}_{target}" for target in study.targets for kind in kinds), "slices"]

@@ -13,17 +13,20 @@ from pathlib import Path
 from rhoflow.dataset.load import View, load_view
 from rhoflow.progress import track
 from rhoflow.properties import PROPERTIES
-from rhoflow.training.estimators import BASELINES, Baseline
+from rhoflow.training.estimators import BASELINES
 from rhoflow.training.evaluate import RunKey, Stopwatch, write_provenance, write_run
-from rhoflow.training.names import baseline_kinds
+from rhoflow.training.names import view_level
 from rhoflow.training.scaler import Scaler
+from rhoflow.training.variants import changed_view
 
 
-def run_baselines(root: Path, target: str, *, levels: Sequence[str], folds: int, seeds: Sequence[int]) -> None:
-    """Fit every baseline for one target and write their run folders.
+def run_baselines(
+    root: Path, target: str, *, series: Sequence[tuple[str, str]], folds: int, seeds: Sequence[int]
+) -> None:
+    """Fit some baselines for one target and write their run folders.
 
     Writes ``runs/<baseline>/<target>/<level>/fold<k>/seed<s>/`` with metrics.json, predictions.parquet and
-    run.prov.json, for all baselines, folds and seeds.
+    run.prov.json, for all series, folds and seeds.
 
     Parameters
     ----------
@@ -31,8 +34,8 @@ def run_baselines(root: Path, target: str, *, levels: Sequence[str], folds: int,
         Result folder of the study.
     target : str
         Property key.
-    levels : sequence of str
-        Text levels; a baseline on text has a run for each.
+    series : sequence of (str, str)
+        Baselines or variants of them, each with a level (`training.names.baseline_kinds`).
     folds : int
         Number of folds.
     seeds : sequence of int
@@ -43,32 +46,34 @@ def run_baselines(root: Path, target: str, *, levels: Sequence[str], folds: int,
     StudyError
         If a view is missing or out of date, or the target is constant in a training part.
     """
-    kinds = baseline_kinds(levels)
-    work = [(fold, level) for fold in range(folds) for level in dict.fromkeys(level for _, level in kinds)]
-    for fold, level in track(work, total=len(work), what=f"baselines {target}"):
-        view = load_view(root, target, level, fold)
-        for name in (name for name, seen in kinds if seen == level):
-            _run_baseline(root, BASELINES[name], view, target=target, level=level, fold=fold, seeds=seeds)
+    seen: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    for fold in range(folds):
+        for model, level in series:
+            seen.setdefault((fold, view_level(model, level)), []).append((model, level))
+    for (fold, shown), group in track(seen.items(), total=len(seen), what=f"baselines {target}"):
+        view = load_view(root, target, shown, fold)
+        for model, level in group:
+            keys = [RunKey(model, target, level, fold, seed) for seed in seeds]
+            _run_baseline(root, keys, view)
 
 
-def _run_baseline(
-    root: Path, baseline: Baseline, view: View, *, target: str, level: str, fold: int, seeds: Sequence[int]
-) -> None:
+def _run_baseline(root: Path, keys: Sequence[RunKey], view: View) -> None:
     """Fit one baseline on one view, once a seed, and write the runs."""
-    train = view.part == "train"
-    inputs = baseline.inputs(view)
-    scaler = Scaler.fit(view.y[train])
-    for seed in seeds:
+    baseline = BASELINES[keys[0].base]
+    for key in keys:
         watch = Stopwatch.start()
-        key = RunKey(baseline.name, target, level, fold, seed)
-        model = baseline.make(seed).fit(inputs[train], scaler.standardise(view.y[train]))
+        data = changed_view(view, key)
+        train = data.part == "train"
+        inputs = baseline.inputs(data)
+        scaler = Scaler.fit(data.y[train])
+        model = baseline.make(key.seed).fit(inputs[train], scaler.standardise(data.y[train]))
         write_run(
             key.folder(root),
             key=key,
-            unit=PROPERTIES[target].unit,
-            ids=view.ids,
-            part=view.part,
-            y_true=view.y,
+            unit=PROPERTIES[key.target].unit,
+            ids=data.ids,
+            part=data.part,
+            y_true=data.y,
             y_pred=scaler.restore(model.predict(inputs)),
             scaler=scaler,
             training=None,

@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rhoflow.dataset.names import PARTS
 from rhoflow.materials.digests import atomic, write_json
 from rhoflow.materials.ids import hash_integer
-from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE
+from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE, base_of
 from rhoflow.training.scaler import Scaler
 
 PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors", "openai")
@@ -33,13 +33,23 @@ PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run: model, target, level (`none` for images), fold and seed."""
+    """Which run: model (or variant of one), target, level (`none` for images), fold and seed."""
 
     model: str
     target: str
     level: str
     fold: int
     seed: int
+
+    @property
+    def base(self) -> str:
+        """The model without what is changed in it."""
+        return base_of(self.model)[0]
+
+    @property
+    def variant(self) -> str:
+        """What is changed in the model, e.g. ``f25``; "" for nothing."""
+        return base_of(self.model)[1]
 
     @property
     def name(self) -> str:
@@ -51,8 +61,11 @@ class RunKey:
         return root / "runs" / self.name
 
     def random_seed(self, *purpose: object) -> int:
-        """Seed below 2**32 for one purpose of this run: the same in any process and whatever ran before."""
-        return hash_integer(self.name, *map(str, purpose)) % 2**32
+        """Seed below 2**32 for one purpose of this run: the same in any process and whatever ran before.
+
+        A variant has those of its base, so that nothing but what it changes tells the two apart.
+        """
+        return hash_integer(replace(self, model=self.base).name, *map(str, purpose)) % 2**32
 
 
 def r2_score(y_true: NDArray[np.float64], y_pred: NDArray[np.float64]) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rhoflow.config import Study
@@ -11,7 +10,9 @@ from rhoflow.dataset.load import View, load_view
 from rhoflow.dataset.names import NO_TEXT
 from rhoflow.models.networks import NETWORKS
 from rhoflow.properties import PROPERTIES
+from rhoflow.training.names import base_of, view_level
 from rhoflow.training.pack import Pack, train_pack
+from rhoflow.training.variants import changed_study, with_images_of
 
 
 def train_job(
@@ -33,6 +34,8 @@ def train_job(
         Its sections image, language, readout and training are used, the latter without `pack` and `frozen_levels`.
     root, scratch : Path
         Result folder of the study, and where unfinished runs are kept.
+    model : str
+        A network, or a variant of one: ``image``, ``image-f25``.
     level : str
         ``none`` for a model that reads no text.
     runs : sequence of (fold, seed)
@@ -42,9 +45,9 @@ def train_job(
     Raises
     ------
     StudyError
-        If the model is unknown, weights are missing, or the stores differ from the views.
+        If weights are missing, or the stores differ from the views.
     """
-    entry = NETWORKS[model]
+    entry = NETWORKS[base_of(model)[0]]
     pack = Pack(
         root=root,
         scratch=scratch,
@@ -52,7 +55,7 @@ def train_job(
         target=target,
         level=level,
         unit=PROPERTIES[target].unit,
-        options=entry.take_options(study),
+        options=entry.take_options(changed_study(study, model)),
         training=study.training,
         frozen=frozen or study.training.finetune.epochs == 0,
     )
@@ -61,8 +64,7 @@ def train_job(
 
 def load_inputs(root: Path, model: str, target: str, level: str, fold: int) -> View:
     """Read what a network reads of a fold's materials: of two levels where it reads images beside texts."""
-    view = load_view(root, target, level, fold)
-    if "images" in NETWORKS[model].inputs and level != NO_TEXT:
-        pictures = load_view(root, target, NO_TEXT, fold)
-        return replace(view, images=pictures.images, side=pictures.side)
+    view = load_view(root, target, view_level(model, level), fold)
+    if "images" in NETWORKS[base_of(model)[0]].inputs and level != NO_TEXT:
+        return with_images_of(view, load_view(root, target, view_level(model, NO_TEXT), fold))
     return view

@@ -1,10 +1,16 @@
-"""Which models there are, at which levels each runs, and the files of a run; light, because the Snakefile asks."""
+"""Which models there are, at which levels each runs, and the files of a run; light, because the Snakefile asks.
+
+A series is a model at a level. Its name may say what is changed in it, ``<model>-<variant>`` (docs/ablation.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
+from rhoflow.config import Study, near
 from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.errors import StudyError
 from rhoflow.models.names import WEIGHTS
 
 METRICS = "metrics.json"
@@ -29,15 +35,99 @@ BASELINE_LEVELS = {
     "tfidf-ridge": EVERY_TEXT,
 }
 
+# Variants: random initial weights, and inputs dealt out anew. Others go by a number, f<share> of the training part,
+# or by the name of other images.
+RANDOM = "random"
+SHUFFLED = {"shuffled-image": "image", "shuffled-text": "text"}
+# Which models read an input, hence have variants that change it.
+READERS = {
+    "image": ("image", "fusion", "clip", "pixels-ridge"),
+    "text": ("text", "fusion", "clip", "tfidf-ridge"),
+}
 
-def network_kinds(models: Sequence[str], text_levels: Sequence[str]) -> list[tuple[str, str]]:
-    """(network, level) of all series of those models that are networks."""
-    return _kinds({name: NETWORK_LEVELS[name] for name in models if name != LLM}, text_levels)
+
+def base_of(model: str) -> tuple[str, str]:
+    """Model that a series is one of, and what is changed in it: ``("image", "f25")`` of ``image-f25``, else "".
+
+    Raises
+    ------
+    StudyError
+        If no known model's name begins so.
+    """
+    bases = (*NETWORK_LEVELS, *BASELINE_LEVELS, LLM)
+    for base in sorted(bases, key=len, reverse=True):
+        if model == base or model.startswith(f"{base}-"):
+            return base, model[len(base) + 1 :]
+    raise StudyError(f"model {model!r} is none of {', '.join(bases)} and no variant of one{near(model, bases)}")
 
 
-def baseline_kinds(text_levels: Sequence[str]) -> list[tuple[str, str]]:
-    """(baseline, level) of all series of all baselines."""
-    return _kinds(BASELINE_LEVELS, text_levels)
+def fraction_of(variant: str) -> int | None:
+    """Share of the training part [%] in a learning curve's variant, ``f25``; None of any other."""
+    return int(variant[1:]) if re.fullmatch(r"f\d+", variant) else None
+
+
+def shuffled_input(variant: str) -> str | None:
+    """Input that is dealt out anew in a control, ``image`` or ``text``; None in any other variant."""
+    return SHUFFLED.get(variant)
+
+
+def other_images(variant: str) -> str | None:
+    """Name of the images that a variant sees in place of the study's (``ablation.images``); None of any other."""
+    fixed = variant in ("", RANDOM, *SHUFFLED) or fraction_of(variant) is not None
+    return None if fixed else variant
+
+
+def view_level(model: str, level: str) -> str:
+    """Level of the view that a series sees where its base sees `level`: other images have views of their own."""
+    images = other_images(base_of(model)[1])
+    return image_level(images) if images and level == NO_TEXT else level
+
+
+def image_level(name: str) -> str:
+    """Level of the views with other images, ``none-<name>``."""
+    return f"{NO_TEXT}-{name}"
+
+
+def parent_of(model: str, parent: str) -> str:
+    """Series of `parent` that a series is built on: what is changed in it as well, where that concerns it.
+
+    ``fusion-shuffled-image`` is built on ``image-shuffled-image`` and on plain ``text``.
+    """
+    variant = base_of(model)[1]
+    reads = "image" if other_images(variant) else shuffled_input(variant)
+    concerned = variant and (reads is None or parent in READERS[reads])
+    return f"{parent}-{variant}" if concerned else parent
+
+
+def variants_of(study: Study, base: str) -> list[str]:
+    """List what is changed in the further series of a model that the study asks for (section ``ablation``)."""
+    ablation = study.ablation
+    variants = [RANDOM] if base in ablation.random else []
+    if base in NETWORK_LEVELS and base not in (ablation.models or study.models):
+        return variants
+    shuffled = [name for name, reads in SHUFFLED.items() if reads in ablation.shuffled and base in READERS[reads]]
+    images = ablation.images if base in READERS["image"] else ()
+    return [*variants, *(f"f{share}" for share in ablation.fractions), *shuffled, *images]
+
+
+def series_targets(study: Study, model: str) -> tuple[str, ...]:
+    """Targets that a series is trained for: all of the study, or those of ``ablation.targets`` for a variant."""
+    return study.ablation.targets or study.targets if base_of(model)[1] else study.targets
+
+
+def network_kinds(study: Study) -> list[tuple[str, str]]:
+    """(network, level) of all series of the study's networks, the plain ones first."""
+    return _with_variants(study, {name: NETWORK_LEVELS[name] for name in study.models if name != LLM})
+
+
+def baseline_kinds(study: Study) -> list[tuple[str, str]]:
+    """(baseline, level) of all series of all baselines, the plain ones first."""
+    return _with_variants(study, BASELINE_LEVELS)
+
+
+def plain_kinds(kinds: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of some (model, level) in which nothing is changed."""
+    return [(model, level) for model, level in kinds if not base_of(model)[1]]
 
 
 def llm_kinds(models: Sequence[str], llm_levels: Sequence[str]) -> list[tuple[str, str]]:
@@ -48,6 +138,11 @@ def llm_kinds(models: Sequence[str], llm_levels: Sequence[str]) -> list[tuple[st
 def estimate_file(target: str, level: str) -> str:
     """Cost estimate of the language model, below the result folder."""
     return f"llm/{target}.{level}.json"
+
+
+def _with_variants(study: Study, seen: Mapping[str, str]) -> list[tuple[str, str]]:
+    changed = {f"{base}-{variant}": seen[base] for base in seen for variant in variants_of(study, base)}
+    return [*_kinds(seen, study.levels), *_kinds(changed, study.ablation.levels or study.levels[:1])]
 
 
 def _kinds(seen: Mapping[str, str], text_levels: Sequence[str]) -> list[tuple[str, str]]:

@@ -32,10 +32,11 @@ from rhoflow.progress import LOG_EVERY_S, track
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
 from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, score_parts, write_provenance, write_run
 from rhoflow.training.fit import FINETUNE, READOUT, FeatureCache, Fit, fit
-from rhoflow.training.names import HISTORY, METRICS
+from rhoflow.training.names import HISTORY, METRICS, base_of, parent_of
 from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
 from rhoflow.training.scaler import Scaler
 from rhoflow.training.search.space import Values, with_values
+from rhoflow.training.variants import changed_view
 
 HISTORY_COLUMNS = ("stage", "epoch", "lr", "train_loss", "val_loss", "val_rmse")
 _KEY = "key.json"
@@ -81,7 +82,7 @@ class Pack:
     @property
     def entry(self) -> Entry[Any]:
         """The registered network."""
-        return NETWORKS[self.model]
+        return NETWORKS[base_of(self.model)[0]]
 
     def key(self, fold: int, seed: int) -> RunKey:
         """Key of one run."""
@@ -97,7 +98,7 @@ class Pack:
     def parents(self, key: RunKey) -> dict[str, Path]:
         """Folders of the runs of the same fold and seed that `key` is built on."""
         keys = {
-            name: RunKey(name, key.target, run_level(name, key.level), key.fold, key.seed)
+            name: RunKey(parent_of(self.model, name), key.target, run_level(name, key.level), key.fold, key.seed)
             for name in self.entry.parents
         }
         return {name: parent.folder(self.root) for name, parent in keys.items()}
@@ -115,12 +116,13 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
     ----------
     runs : sequence of (fold, seed)
     load : callable
-        Data of a fold.
+        Data of a fold, before what a variant changes in them.
     """
     what = f"train {pack.model} {pack.target} {pack.level}"
     cache = FeatureCache()
     for fold, seed in track(runs, total=len(runs), what=what):
-        _finish(pack.of_fold(fold), pack.key(fold, seed), load(fold), cache)
+        key = pack.key(fold, seed)
+        _finish(pack.of_fold(fold), key, changed_view(load(fold), key), cache)
     for fold, seed in runs:
         _publish(pack, pack.key(fold, seed))
 
@@ -153,21 +155,9 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     shutil.rmtree(done, ignore_errors=True)
     watch = Stopwatch.start()
     resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s)
-    with reproducible(pack.training.threads):
-        seed_torch(key.random_seed("weights"))
-        network = pack.entry.make(pack.options, pack.parents(key))
-        scaler = Scaler.fit(data.y[data.rows("train")], pack.training.scaling)
-        fitted = fit(
-            network,
-            data,
-            training=pack.training,
-            scaler=scaler,
-            frozen=pack.frozen,
-            seed=key.random_seed,
-            resume=resume,
-            cache=cache,
-            after_epoch=_Teller(key.name),
-        )
+    network, scaler, fitted = train_network(
+        pack, key, data, seed=key.random_seed, resume=resume, cache=cache, after_epoch=_Teller(key.name)
+    )
     # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
     part = folder / f"part.{platform.node()}.{os.getpid()}"
     part.mkdir(parents=True)
@@ -177,6 +167,26 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
     if not done.exists():
         part.rename(done)
     resume.path.unlink(missing_ok=True)
+
+
+def train_network(
+    pack: Pack, key: RunKey, data: View, *, seed: Callable[..., int], **how: Any
+) -> tuple[Network, Scaler, Fit]:
+    """Build and fit the network of one run.
+
+    Parameters
+    ----------
+    seed : callable
+        Seed for a purpose.
+    **how
+        `resume`, `cache` and `after_epoch` of `fit`.
+    """
+    with reproducible(pack.training.threads):
+        seed_torch(seed("weights"))
+        network = pack.entry.make(pack.options, pack.parents(key))
+        scaler = Scaler.fit(data.y[data.rows("train")], pack.training.scaling)
+        fitted = fit(network, data, training=pack.training, scaler=scaler, frozen=pack.frozen, seed=seed, **how)
+    return network, scaler, fitted
 
 
 def _write(folder: Path, pack: Pack, key: RunKey, data: View, scaler: Scaler, network: Network, fitted: Fit) -> None:
