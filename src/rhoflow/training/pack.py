@@ -181,52 +181,6 @@ def train_network(
     **how
         `resume`, `cache` and `after_epoch` of `fit`.
     """
-    network, scaler, fitted = train_network(
-        pack, key, data, seed=key.random_seed, resume=resume, cache=cache, after_epoch=_Teller(key.name)
-    )
-    # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
-    part = folder / f"part.{platform.node()}.{os.getpid()}"
-    part.mkdir(parents=True)
-    _write(part, pack, key, data, scaler, network, fitted)
-    write_provenance(part, watch, gpu=gpu_name())
-    write_json(part / _KEY, digest)
-    if not done.exists():
-        part.rename(done)
-    resume.path.unlink(missing_ok=True)
-
-
-def train_network(
-    pack: Pack, key: RunKey, data: View, *, seed: Callable[..., int], **how: Any
-) -> tuple[Network, Scaler, Fit]:
-    """Build and fit the network of one run.
-
-    Parameters
-    ----------
-    seed : callable
-        Seed for a purpose.
-    **how
-        `resume`, `cache` and `after_epoch` of `fit`.
-    """
-    with reproducible(pack.training.threads):
-        seed_torch(seed("weights"))
-        network = pack.entry.make(pack.options, pack.parents(key))
-        scaler = Scaler.fit(data.y[data.rows("train")], pack.training.scaling)
-        fitted = fit(network, data, training=pack.training, scaler=scaler, frozen=pack.frozen, seed=seed, **how)
-    return network, scaler, fitted
-
-
-def train_network(
-    pack: Pack, key: RunKey, data: View, *, seed: Callable[..., int], **how: Any
-) -> tuple[Network, Scaler, Fit]:
-    """Build and fit the network of one run.
-
-    Parameters
-    ----------
-    seed : callable
-        Seed for a purpose.
-    **how
-        `resume`, `cache` and `after_epoch` of `fit`.
-    """
     with reproducible(pack.training.threads):
         seed_torch(seed("weights"))
         network = pack.entry.make(pack.options, pack.parents(key))
