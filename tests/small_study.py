@@ -58,10 +58,10 @@ STUDY = {
 }
 # How the trainings announce themselves, and the names of their logs.
 MESSAGES = {
-    r": Train image -> (\w+)": "image/{0}",
-    r": Train text \((\w+)\) -> (\w+)": "text/{1}.{0}",
-    r": Train image \+ text \((\w+)\) -> (\w+)": "fusion/{1}.{0}",
+    r": Train (\S+) -> (\w+)": "{0}/{1}",
+    r": Train (\S+) \((\w+)\) -> (\w+)": "{0}/{2}.{1}",
     r": Fit the baselines for (\w+)": "baselines/{0}",
+    r": Fit the variants of the baselines for (\w+)": "baseline-variants/{0}",
 }
 
 
@@ -182,8 +182,8 @@ class Ran:
 
     @property
     def trainings(self) -> list[str]:
-        """Network trainings."""
-        return [job for job in self.jobs if job.split("/")[0] in {"image", "text", "fusion"}]
+        """Trainings of networks and of their variants."""
+        return [job for job in self.jobs if re.match(r"(image|text|fusion|clip)\b", job)]
 
 
 def add_crystal(folder: Path, demo: Path, name: str) -> None:
