@@ -89,6 +89,7 @@ rule clean:
     input:
         expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS[1:]),
         catalog=rules.catalog.output,
+        frozen=f"datasets/{STUDY.dataset_version}.json" if STUDY.dataset_version else [],
     output:
         kept=f"{ROOT}/dataset/kept.csv",
         rejected=f"{ROOT}/dataset/rejected.csv",
@@ -106,7 +107,7 @@ rule clean:
         runtime=30,
     params:
         root=root,
-        options=options("clean", "targets"),
+        options=options("clean", "targets", "dataset_version"),
         code=code_of("clean"),
     message:
         "Keep or reject each material"
@@ -134,7 +135,7 @@ rule splits:
         options=options("splits"),
         code=code_of("splits"),
     message:
-        "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds"
+        "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds, repeats: {STUDY.splits.repeats}"
     shell:
         "python $RHOFLOW_SCRIPTS/splits.py --root {params.root} --options {params.options:q} > {log} 2>&1"
 
@@ -178,7 +179,7 @@ checkpoint views:
             f"{ROOT}/views/{{target}}.{{level}}.{{fold}}.json",
             target=STUDY.targets,
             level=VIEWS,
-            fold=FOLDS,
+            fold=STUDY.splits.indices,
         ),
     log:
         f"{LOGS}/views.log",

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     NOT_PERIODIC = "density lacks the crystal's periodicity"
     NO_PLANE = "plane or window not defined"
     OUTLIER = "outside the IQR fences"
+    NOT_FROZEN = "outside the dataset version"
     NO_PROPERTY = "property missing"
     DUPLICATE_ID = "duplicate id"
     TWO_DENSITIES = "two density files"

@@ -9,9 +9,12 @@ from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with clean and targets")
+parser.add_argument(
+    "--options", type=Study.model_validate_json, required=True, help="JSON: clean, targets, dataset_version"
+)
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
-        write_clean(arguments.root, arguments.options.clean, arguments.options.targets)
+        study = arguments.options
+        write_clean(arguments.root, study.clean, study.targets, study.dataset_version)

@@ -78,6 +78,12 @@ class Study(Section):
     dos: bool = Field(False, description="also gather densities of states")
     grid: Grid = Grid()
     clean: Clean = Clean()
+    dataset_version: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="keep exactly the materials of datasets/<version>.json, which `rhoflow freeze` wrote, so that a"
+        " paper's numbers stay while data grows; null: all that pass the filters",
+    )
     slices: SliceOptions = SliceOptions()
     text: Text = Text()
     targets: tuple[str, ...] = Field(

@@ -20,6 +20,7 @@ import pyarrow as pa
 from rhoflow.config import Clean, Fences
 from rhoflow.dataset.stores import KEPT, STORES, read_reports
 from rhoflow.dataset.targets import check_targets, missing_targets, read_targets
+from rhoflow.dataset.versions import Frozen
 from rhoflow.errors import Reason, StudyError
 from rhoflow.materials.digests import atomic, read_json, write_json
 from rhoflow.materials.shards import ShardReport
@@ -41,7 +42,7 @@ class Rejection:
     detail: str
 
 
-def write_clean(root: Path, options: Clean, targets: Sequence[str]) -> None:
+def write_clean(root: Path, options: Clean, targets: Sequence[str], version: str | None = None) -> None:
     """Write dataset/kept.csv, rejected.csv, fences.json and targets.parquet.
 
     Parameters
@@ -52,11 +53,14 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str]) -> None:
         The outlier filter.
     targets : sequence of str
         Property keys; a material that lacks some is used for the others, one that lacks all is out.
+    version : str or None
+        Keep exactly the materials of this frozen dataset (`dataset.versions`), whatever the filter says.
 
     Raises
     ------
     StudyError
-        If no material is left, a target has no value, or a stage lost a material.
+        If no material is left, a target has no value, a stage lost a material, or a material of the frozen dataset
+        is not what it was.
     """
     shard_of = _planned(root)
     reports = {folder: _merge(read_reports(root, folder)) for folder in STORES}
@@ -65,6 +69,9 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str]) -> None:
     values = read_targets(root / "catalog/materials.parquet", targets, of_runs)
     rejections = [*_catalog_rejections(root), *_stage_rejections(reports.values())]
     passed = _passed(shard_of, reports)
+    if version is not None:
+        _write_frozen(root, Frozen.read(version), shard_of, reports, values, rejections)
+        return
     fences = options.fences or _iqr_fences(reports["grids"], passed, options.iqr_factor)
     outliers = _outliers(reports["grids"], passed, fences)
     inside = sorted(set(passed) - {rejection.material_id for rejection in outliers})
@@ -74,10 +81,37 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str]) -> None:
     if not kept:
         raise StudyError(_nothing_left(rejections))
     check_targets(values.loc[kept])
-    _write_csv(root / KEPT, _kept_table(kept, shard_of, reports["raw"]))
+    table = _kept_table(kept, shard_of, reports["raw"])
+    _write(root, table, rejections, _fences_file(options, fences, len(passed), len(outliers)), values.loc[kept])
+
+
+def _write_frozen(
+    root: Path,
+    frozen: Frozen,
+    shard_of: Mapping[str, str],
+    reports: Mapping[str, ShardReport],
+    values: pd.DataFrame,
+    rejections: list[Rejection],
+) -> None:
+    """Write what the frozen dataset says; materials that came later are rejected."""
+    frozen.check(reports, values)
+    kept = sorted(frozen.materials)
+    told = {rejection.material_id for rejection in rejections}
+    detail = f"not in dataset_version {frozen.version!r}; freeze a new version to use it"
+    later = sorted(set(shard_of) - set(kept) - told)
+    rejections = [*rejections, *(Rejection(key, "clean", Reason.NOT_FROZEN.value, detail) for key in later)]
+    check_targets(values.loc[kept])
+    _write(root, _kept_table(kept, shard_of, reports["raw"]), rejections, frozen.fences, values.loc[kept])
+
+
+def _write(
+    root: Path, kept: pd.DataFrame, rejections: list[Rejection], fences: dict[str, Any], values: pd.DataFrame
+) -> None:
+    """Write the four files."""
+    _write_csv(root / KEPT, kept)
     _write_csv(root / "dataset/rejected.csv", pd.DataFrame(sorted(rejections), columns=COLUMNS))
-    write_json(root / "dataset/fences.json", _fences_file(options, fences, len(passed), len(outliers)))
-    _write_targets(root / "dataset/targets.parquet", values.loc[kept])
+    write_json(root / "dataset/fences.json", fences)
+    _write_targets(root / "dataset/targets.parquet", values)
 
 
 def iqr_fences(values: Iterable[float], factor: float) -> tuple[float, float]:
