@@ -13,7 +13,8 @@ from synthetic import crystals, write_stages
 
 from rhoflow.config import Clean, Splits
 from rhoflow.dataset.clean import write_clean
-from rhoflow.dataset.splits import assign_parts, fold_part, group_part, material_groups, write_splits
+from rhoflow.dataset.parts import fold_part
+from rhoflow.dataset.splits import assign_parts, group_part, material_groups, write_splits
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 

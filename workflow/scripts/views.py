@@ -16,4 +16,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
         study = arguments.options
-        write_views(arguments.root, targets=study.targets, levels=arguments.levels, folds=study.splits.folds)
+        write_views(arguments.root, targets=study.targets, levels=arguments.levels, folds=len(study.splits.indices))

@@ -2,7 +2,8 @@
 
 Errors, which stop the run: materials and parts that do not match one to one, a group in two parts, and two materials
 with identical image or identical unified density in different parts (the same crystal under two ids). Parts are
-compared as such, test and each fold, so what passes holds in every fold.
+compared as such, test and each fold, so what passes holds in every fold; every repeat is checked. Where elements are
+held out, these must be absent from the training part of every fold, and every test material must hold one.
 
 Notes, which are only reported: compositions, prototypes and whole texts that occur in several parts. Under the
 strategy `random` that is normal (polymorphs share a formula), but a reader should know how much there is of it. Two
@@ -13,10 +14,14 @@ identical texts and compositions point at them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rhoflow.dataset.splits import GROUP_COLUMNS, Part, material_groups
+import pandas as pd
+
+from rhoflow.dataset.elements import elements_of
+from rhoflow.dataset.parts import TEST, Part, Partition, fold_part, read_partitions
+from rhoflow.dataset.splits import GROUP_COLUMNS, material_groups
 from rhoflow.dataset.stores import Shards, read_digests, read_kept, read_level, shard_ids
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json, write_json
@@ -68,26 +73,72 @@ def write_leakage(root: Path) -> None:
 def check_leakage(root: Path) -> list[Check]:
     """Make all checks of a study."""
     kept = read_kept(root)
-    splits = read_json(root / "dataset/splits.json")
-    parts: dict[str, Part] = splits["assignment"]
-    ids = kept["material_id"].tolist()
-    mismatch = _mismatch(ids, parts)
+    strategy = read_json(root / "dataset/splits.json")["strategy"]
+    shards = shard_ids(kept)
+    alike = {
+        f"identical {what}": _by_id(shards, read_digests(root, shards, folder))
+        for folder, what in (("slices", "image"), ("grids", "density"))
+    }
+    texts = _by_id(shards, read_level(root, shards, "all"))
+    checks = []
+    for repeat, partition in enumerate(read_partitions(root)):
+        of_repeat = _check_partition(kept, partition, strategy, alike, texts)
+        again = f" (repeat {repeat})" if repeat else ""
+        checks += [replace(check, name=check.name + again) for check in of_repeat]
+    return checks
+
+
+def _check_partition(
+    kept: pd.DataFrame,
+    partition: Partition,
+    strategy: str,
+    alike: Mapping[str, Mapping[str, str]],
+    texts: Mapping[str, str],
+) -> list[Check]:
+    """Make all checks of one repeat; `alike` are contents that must not be in two parts, by what they are."""
+    parts = partition.parts
+    mismatch = _mismatch(kept["material_id"].tolist(), parts)
     if mismatch.found:
         return [mismatch]
-    strategy = splits["strategy"]
-    shards = shard_ids(kept)
-    groups = material_groups(kept, strategy)
     remedy = "splits.json does not follow its own strategy: delete it and run again"
-    checks = [mismatch, _straddling(f"{strategy} group in two parts", "error", groups, parts, remedy)]
-    for folder, what in (("slices", "image"), ("grids", "density")):
-        digests = _by_id(shards, read_digests(root, shards, folder))
-        checks.append(_straddling(f"identical {what} in two parts", "error", digests, parts, _duplicates(strategy)))
+    if partition.elements is not None:
+        elements = {key: set(elements_of(formula)) for key, formula in _formulas(kept).items()}
+        checks = [mismatch, *_element_checks(elements, partition, remedy)]
+    else:
+        groups = material_groups(kept, strategy)
+        checks = [mismatch, _straddling(f"{strategy} group in two parts", "error", groups, parts, remedy)]
+    for what, contents in alike.items():
+        checks.append(_straddling(f"{what} in two parts", "error", contents, parts, _duplicates(strategy)))
     for name in GROUP_COLUMNS:
         if name not in ("random", strategy):
             checks.append(_straddling(f"{name} in several parts", "note", material_groups(kept, name), parts))
-    texts = _by_id(shards, read_level(root, shards, "all"))
     checks.append(_straddling("identical text (all) in several parts", "note", texts, parts))
     return checks
+
+
+def _formulas(kept: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(kept["material_id"], kept["formula"], strict=True))
+
+
+def _element_checks(elements: Mapping[str, set[str]], partition: Partition, remedy: str) -> list[Check]:
+    """Look for held-out elements in training, and for held-out materials that hold none; count who never trains."""
+    held, parts = partition.elements, partition.parts
+    assert held is not None
+    seen, without = [], []
+    for fold, group in enumerate(held.folds):
+        for key, present in sorted(elements.items()):
+            role = fold_part(parts[key], fold)
+            gone = present & (set(held.test) | set(group) if role == "train" else set(held.test))
+            if role != TEST and gone:
+                seen.append(f"{key} ({', '.join(sorted(gone))}; {role} of fold {fold})")
+            if not present & set(held.test if role == TEST else group) and role != "train":
+                without.append(f"{key} ({role} of fold {fold})")
+    never = sorted(key for key, part in parts.items() if isinstance(part, tuple) and len(part) == len(held.folds))
+    return [
+        Check("held-out element in training", "error", len(seen), seen[:SHOWN], remedy),
+        Check("held-out material without a held-out element", "error", len(without), without[:SHOWN], remedy),
+        Check("material that validates in every fold and never trains", "note", len(never), never[:SHOWN]),
+    ]
 
 
 def _duplicates(strategy: str) -> str:
@@ -127,4 +178,6 @@ def _straddling(
 
 
 def _part_name(part: Part) -> str:
+    if isinstance(part, tuple):
+        return "folds " + " and ".join(str(fold) for fold in part)
     return part if isinstance(part, str) else f"fold {part}"

@@ -26,7 +26,7 @@ import pandas as pd
 
 from rhoflow.config import near
 from rhoflow.dataset.names import DENSITY, LEVELS, NO_TEXT, PARTS
-from rhoflow.dataset.splits import Part, fold_part
+from rhoflow.dataset.parts import TEST, Partition, fold_part, read_partitions
 from rhoflow.dataset.stores import read_digests, read_kept, read_level, shard_ids
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_json, read_json, write_json
@@ -55,27 +55,32 @@ class Dataset:
         kept.csv, index material_id, sorted.
     targets : DataFrame
         targets.parquet, index material_id.
-    parts : dict of str to "test" or int
-        splits.json's assignment.
+    partitions : tuple of Partition
+        splits.json's, one a repeat.
     folds : int
-        Number of folds of the split.
+        Number of folds of each repeat.
     """
 
     kept: pd.DataFrame
     targets: pd.DataFrame
-    parts: dict[str, Part]
+    partitions: tuple[Partition, ...]
     folds: int
 
     @classmethod
     def read(cls, root: Path) -> Dataset:
         """Read the tables of a study's result folder."""
-        splits = read_json(root / "dataset/splits.json")
+        folds = read_json(root / "dataset/splits.json")["folds"]
         kept = read_kept(root).set_index("material_id").sort_index()
         targets = pd.read_parquet(root / "dataset/targets.parquet").set_index("material_id")
-        return cls(kept, targets, splits["assignment"], splits["folds"])
+        return cls(kept, targets, read_partitions(root), folds)
 
     def rows(self, target: str, fold: int) -> list[ViewRow]:
         """Materials with a value of `target`, sorted by id.
+
+        Parameters
+        ----------
+        fold : int
+            Fold index: fold k of repeat r is ``r * folds + k``.
 
         Raises
         ------
@@ -87,12 +92,15 @@ class Dataset:
                 f"target {target!r} is not in dataset/targets.parquet{near(target, self.targets.columns)};"
                 f" it holds {', '.join(self.targets.columns)}"
             )
-        if not 0 <= fold < self.folds:
-            raise StudyError(f"fold {fold}: the split has folds 0 to {self.folds - 1}")
+        n_indices = self.folds * len(self.partitions)
+        if not 0 <= fold < n_indices:
+            raise StudyError(f"fold {fold}: the split has folds 0 to {n_indices - 1}")
+        repeat, own_fold = divmod(fold, self.folds)
+        parts = self.partitions[repeat].parts
         y = self.targets[target].reindex(self.kept.index).dropna()
         kept = self.kept.loc[y.index]
         columns = zip(y.index, y.tolist(), kept["formula"], kept["shard"], strict=True)
-        return [ViewRow(key, fold_part(self.parts[key], fold), value, *facts) for key, value, *facts in columns]
+        return [ViewRow(key, fold_part(parts[key], own_fold), value, *facts) for key, value, *facts in columns]
 
 
 def write_views(root: Path, *, targets: Sequence[str], levels: Sequence[str], folds: int) -> None:
@@ -103,7 +111,7 @@ def write_views(root: Path, *, targets: Sequence[str], levels: Sequence[str], fo
     levels : sequence of str
         Some of ``none``, ``density``, ``formula``, ``keywords``, ``all``.
     folds : int
-        Number of folds.
+        Number of folds, over all repeats.
 
     Raises
     ------
@@ -154,7 +162,7 @@ def check_level(level: str) -> None:
 
 
 def _check_parts(rows: Sequence[ViewRow], dataset: Dataset, target: str, fold: int) -> None:
-    wanted = PARTS if "test" in dataset.parts.values() else PARTS[:2]
+    wanted = PARTS if TEST in dataset.partitions[fold // dataset.folds].parts.values() else PARTS[:2]
     for part in wanted:
         n = sum(row.part == part for row in rows)
         if n < LEAST:

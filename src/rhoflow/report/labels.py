@@ -32,6 +32,8 @@ RESAMPLED = {
     "random": "test crystals",
     "composition": "compositions of the test crystals",
     "prototype": "structure prototypes of the test crystals",
+    "cluster": "clusters of like compositions of the test crystals",
+    "element": "held-out elements of the test crystals",
 }
 PROTOTYPES = {
     "A_225_a": "fcc",

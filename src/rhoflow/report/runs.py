@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rhoflow.config import Study
-from rhoflow.dataset.splits import material_groups
-from rhoflow.dataset.stores import KEPT, read_kept
+from rhoflow.dataset.splits import resampled_groups
+from rhoflow.dataset.stores import KEPT
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.report.labels import order
@@ -166,7 +166,7 @@ def read_series(root: Path, study: Study) -> list[Series]:
         run = read_run(folder)
         kinds.setdefault((run.key.target, run.key.model, run.key.level), []).append(run)
     strategy = study.splits.strategy
-    groups = None if strategy == "random" or not kinds else material_groups(read_kept(root), strategy)
+    groups = None if strategy == "random" or not kinds else resampled_groups(root, strategy)
     series = [
         Series(model, target, level, tuple(sorted(runs, key=lambda run: (run.key.fold, run.key.seed))), groups)
         for (target, model, level), runs in kinds.items()
