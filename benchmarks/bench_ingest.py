@@ -1,6 +1,7 @@
 """Ingest against pymatgen's reading alone, in MB of text a second and core: CHGCARs plain and packed, MP's objects.
 
-Reading includes all checks. The whole stage also finds the prototype, hashes, compresses without loss and writes.
+Reading includes all checks. The whole stage also finds the prototype, hashes and writes. The grid has the median size
+of the Materials Project's densities.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pymatgen.io.vasp.outputs import Chgcar
 from rhoflow.density.ingest import ingest_shard
 from rhoflow.density.read import read_density
 
-GRID = (80, 80, 80)
+GRID = (110, 110, 110)  # 1.33 M points; the median of 122,689 densities is 1.29 M
 N_ELECTRONS = 8.0
 REPEATS = 7
 LIMIT = 1.3
 
 
 def rows() -> list[dict[str, Any]]:
-    """Read and ingest 80^3 files of two blocks; the ratio is one of CPU seconds."""
+    """Read and ingest 110^3 files of two blocks; the ratio is one of CPU seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain, packed, json_object = write_files(folder)
@@ -41,8 +42,8 @@ def rows() -> list[dict[str, Any]]:
             row("read CHGCAR.gz", size, lambda: read_density(packed), lambda: chgcar(packed)),
             row("read MP object", size, lambda: read_density(json_object), lambda: mp(json_object)),
             row("ingest CHGCAR.gz", size, lambda: ingest(packed), lambda: chgcar(packed)),
+            row("ingest MP object", size, lambda: ingest(json_object), lambda: mp(json_object)),
             row("ingest CHGCAR", size, lambda: ingest(plain), lambda: chgcar(plain), limit=np.inf),
-            row("ingest MP object", size, lambda: ingest(json_object), lambda: mp(json_object), limit=np.inf),
         ]
 
 
@@ -56,15 +57,15 @@ def row(
     size : float
         Of the density as CHGCAR text [MB].
     limit : float
-        Our CPU time over theirs that is aimed at; infinite where lossless storing takes most of ours.
+        Our CPU time over theirs that is aimed at; infinite where the new file's pages cost as much as reading text.
     """
     our_s, their_s = cpu_seconds(ours, theirs)
     return {
-        "name": f"{what}, 80^3, 2 blocks [MB of CHGCAR text/s]",
+        "name": f"{what}, 110^3, 2 blocks [MB of CHGCAR text/s]",
         "value": size / our_s,
         "reference": size / their_s,
         "ratio": our_s / their_s,
-        "goal": f"<= {limit} x pymatgen's time" if np.isfinite(limit) else "none: storing is most of it",
+        "goal": f"<= {limit} x pymatgen's time" if np.isfinite(limit) else "none: it writes what it reads",
         "ok": our_s <= limit * their_s,
     }
 
@@ -82,7 +83,8 @@ def ingest(path: Path) -> None:
         "connections": 1,
         "keep": None,
     }
-    report = ingest_shard(plan, path.parent / "0000.h5", scratch=path.parent / "scratch", **settings)
+    store = path.parent / f"{time.time_ns()}.h5"  # another each time: to free the last one's pages takes time too
+    report = ingest_shard(plan, store, scratch=path.parent / "scratch", **settings)
     assert not report.rejected, report.rejected
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ def digest_arrays(*arrays: NDArray[Any]) -> str:
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
+        sha.update(np.ascontiguousarray(array))
     return sha.hexdigest()
 
 
@@ -38,15 +40,30 @@ def digest_file(path: Path) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it there when the block ends well.
 
-    A kill at any moment leaves either the old file or the new one, never half of it.
+    A kill or a crash of the machine at any moment leaves either the old file or the new one, never half of it. Two
+    writers of one file, which a killed snakemake can leave on two machines, do not meet: the last one to end wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
         yield part
+        _to_disk(part)
         os.replace(part, path)
+        _to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or a folder's list of names is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that know no such thing for folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -26,11 +26,10 @@ from rhoflow.sources.samples import KINDS, kind_of, sample_kind
 GB = 1e9
 DOWNLOADS = Path("downloads")  # where kept objects lie, <bucket>/<key>
 STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl", "dos": ".h5"}
-# Stored bytes a number: shuffle + gzip 1 of float64 and float32 on the native grid, of float32 on the unified grid;
-# zstd of the unified grid. Measured on VASP files and demo crystals: 2.7-6.4, 1.3-3.0, 2.3-2.8, 1.2-2.9 (zstd finds
-# the equal points of symmetric crystals); on an object of the Materials Project: 6.6, 3.1, 3.1, 3.1.
-LOCAL = {"native": 5.2, "float32": 2.2, "none": 2.5, "grids": 2.0}
-OBJECTS = {"native": 6.6, "float32": 3.1, "none": 3.1, "grids": 3.1}
+ARCHIVED = {"native": 8.0, "float32": 4.0, "none": 4.0}  # bytes a number, not compressed
+# The same of the unified grid, float32 with zstd, which finds the equal points of symmetric crystals: measured
+# 1.2-2.9 on VASP files and demo crystals, 3.1 on an object of the Materials Project.
+UNIFIED = {"local": 2.0, "remote": 3.1}
 PIXEL = 4.0  # float32, not compressed
 PNG = 11.0  # over pixels^1.5; measured 7.6-8.0 kB at 75, 9.8-12.4 kB at 96, 42-59 kB at 299
 TEXT = 5e3  # text at three levels, digests and statistics: 2-5 kB a material
@@ -136,10 +135,7 @@ def estimate(materials: pd.DataFrame, root: Path, study: Study) -> list[Need]:
 
 def _sizes(materials: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
     """Bytes that each stage writes for each material."""
-
-    def ratio(name: str) -> pd.Series:
-        return materials["remote"].map({False: LOCAL[name], True: OBJECTS[name]}).astype(float)
-
+    unified = materials["remote"].map({False: UNIFIED["local"], True: UNIFIED["remote"]}).astype(float)
     grid = float(np.prod(study.grid.shape))
     # AECCAR0 + AECCAR2, or AECCAR2 - AECCAR1: one more density
     fields = materials["values"] / materials["points"] + (materials["aeccars"] >= 2)
@@ -148,8 +144,8 @@ def _sizes(materials: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
     picture = PIXEL * pixels**2 * (2 if study.slices.fourier else 1) + (PNG * pixels**1.5 if study.slices.png else 0)
     each = pd.Series(1.0, index=materials.index)
     sizes = {
-        "raw": fields * points * ratio(study.raw),
-        "grids": grid * ratio("grids"),
+        "raw": fields * points * ARCHIVED[study.raw],
+        "grids": grid * unified,
         "slices": picture * each,
         "text": TEXT * each,
     }
