@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rhoflow.config import FinetuneStage, ImageModel, Readout, ReadoutStage, TextModel, Training
+from rhoflow.config import Clip, FinetuneStage, ImageModel, Readout, ReadoutStage, TextModel, Training
 from rhoflow.dataset.load import View
 from rhoflow.models.networks import NETWORKS, FusionOptions
 from rhoflow.models.weights import locate
@@ -39,9 +39,29 @@ def write_tiny_encoder(folder: Path) -> Path:
     return folder
 
 
-def tiny_options(encoder: Path) -> FusionOptions:
-    """Options of all networks at once: tiny backbones, readout 24-16-8-1."""
-    return FusionOptions(
+def write_tiny_clip(folder: Path) -> Path:
+    """A CLIP of one 16-wide layer a tower in the layout of open_clip's folders, with OpenAI's tokenizer."""
+    folder.mkdir(exist_ok=True)
+    settings = {
+        "embed_dim": 8,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 16, "head_width": 8, "layers": 1},
+        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": settings}))
+    return folder
+
+
+class TinyOptions(FusionOptions):
+    """Options of all networks at once."""
+
+    clip: Clip
+
+
+def tiny_options(encoder: Path) -> TinyOptions:
+    """Options of all networks at once: tiny backbones, readout 24-16-8-1; CLIP's lie beside the encoder."""
+    return TinyOptions(
+        clip=Clip(model=str(write_tiny_clip(encoder.parent / "clip")), weights="random"),
         image=ImageModel(backbone="timm:test_efficientnet", weights="random"),
         language=TextModel(backbone=str(encoder), max_tokens=12),
         readout=Readout(widths=(24, 16, 8)),

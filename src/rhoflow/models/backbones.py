@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from rhoflow.config import ImageModel, TextModel, near
 from rhoflow.errors import StudyError
 from rhoflow.models import torchvision_schemas  # noqa: F401  (before timm and transformers)
 from rhoflow.models.augment import AUGMENTATIONS
+from rhoflow.models.blocks import Blocks, numbered_blocks
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs, TokenInputs
 from rhoflow.models.weights import NEUTRAL, RANDOM, locate, packaged, read_packaged_image_state
 
@@ -35,8 +34,6 @@ Images = NDArray[np.float32]
 Texts = Sequence[str]
 Side = NDArray[np.float64]
 TIMM = "timm:"
-Blocks = list[list[nn.Parameter]]
-_LAYER = re.compile(r"layers?\.(\d+)\.")
 
 
 class Backbone(nn.Module, ABC):
@@ -189,12 +186,7 @@ class TextBackbone(Backbone):
 
     def blocks(self) -> Blocks:
         """Every parameter once: embeddings, then the numbered layers (ALBERT: the one it shares), then the rest."""
-        blocks: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            layer = _LAYER.search(name)
-            place = float(layer[1]) if layer else -1.0 if "embedding" in name else math.inf
-            blocks.setdefault(place, []).append(parameter)
-        return [blocks[place] for place in sorted(blocks)]
+        return numbered_blocks(self.model)
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features (b, n_features); padding has no part in them."""

@@ -39,11 +39,14 @@ class ArrayInputs(Inputs):
     name : str
         Key in the batch, e.g. ``images`` (n, p, p) or ``features`` (n, f).
     values : (n, ...) tensor
+    n_cut : int
+        How many texts were cut.
     """
 
-    def __init__(self, name: str, values: Tensor) -> None:
+    def __init__(self, name: str, values: Tensor, *, n_cut: int = 0) -> None:
         self.name = name
         self.values = values
+        self.n_cut = n_cut
 
     def __len__(self) -> int:
         return len(self.values)

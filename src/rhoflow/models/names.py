@@ -2,3 +2,5 @@
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CLIP_CONFIG = "open_clip_config.json"
+CLIP_WEIGHTS = "open_clip_model.safetensors"

@@ -1,4 +1,4 @@
-"""The three networks: image, text, and their fusion. Each is a backbone and a readout.
+"""The networks: image, text, their fusion, and CLIP. Each is a backbone and a readout.
 
 Stage one of the fit trains `readout` on the features of the frozen `backbone`, stage two both. The fusion network's
 backbone is the image and the text network without their last layers: what they have in front of the new layers.
@@ -6,7 +6,7 @@ backbone is the image and the text network without their last layers: what they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from rhoflow import config
 from rhoflow.config import ImageModel, Section, TextModel
 from rhoflow.errors import StudyError
-from rhoflow.models.backbones import Backbone, Blocks, Images, Side, Texts, image_backbone, text_backbone
+from rhoflow.models.backbones import Backbone, Images, Side, Texts, image_backbone, text_backbone
+from rhoflow.models.blocks import Blocks, join_blocks
 from rhoflow.models.inputs import Batch, Inputs, JointInputs
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.readout import Readout
@@ -117,13 +118,6 @@ class ScalarFusedBackbone(Backbone):
         return torch.cat([self.image(batch)[:, None], self.text(batch)], dim=1)
 
 
-def join_blocks(sides: Sequence[Blocks]) -> Blocks:
-    """Join the blocks of several backbones from their ends: the longest one's first blocks stay alone."""
-    depth = max(len(side) for side in sides)
-    padded: list[Blocks] = [[[]] * (depth - len(side)) + side for side in sides]
-    return [[parameter for block in row for parameter in block] for row in zip(*padded, strict=True)]
-
-
 Parents = Mapping[str, Path]
 NETWORKS: Registry[Callable[[Any, Parents], Network]] = Registry("network")
 
@@ -140,6 +134,12 @@ class TextOptions(Section):
 
     language: TextModel
     readout: config.Readout
+
+
+class ClipOptions(Section):
+    """What the CLIP network depends on."""
+
+    clip: config.Clip
 
 
 class FusionOptions(ImageOptions, TextOptions):
@@ -193,6 +193,16 @@ def _scalar_fusion(options: FusionOptions, parents: Parents) -> Network:
     backbone = ScalarFusedBackbone(image, text)
     readout = Readout(backbone.n_features, SCALAR_WIDTHS, options.readout.dropout, batch_norm=False)
     return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
+
+
+@NETWORKS.register("clip", options=ClipOptions, inputs=("images", "texts"))
+def clip_network(options: ClipOptions, parents: Parents) -> Network:
+    """Build open_clip's two towers and a linear layer on their joined embeddings."""
+    from rhoflow.models.clip import clip_backbone  # here: importing open_clip takes a second
+
+    backbone = clip_backbone(options.clip)
+    readout = Readout(backbone.n_features, (), dropout=0.0)
+    return Network(backbone, readout, dict.fromkeys(("image", "text"), options.clip.weights))
 
 
 def _readout(backbone: Backbone, options: config.Readout) -> Readout:

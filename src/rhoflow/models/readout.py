@@ -17,7 +17,7 @@ class Readout(nn.Module):
     n_features : int
         Width of the input.
     widths : sequence of int
-        Widths of the layers before the last, e.g. ``(1024, 512, 256)``.
+        Widths of the layers before the last, e.g. ``(1024, 512, 256)``; none for a single linear layer.
     dropout : float
         Share of values dropped in training.
     batch_norm : bool
@@ -32,11 +32,11 @@ class Readout(nn.Module):
             layers += [nn.BatchNorm1d(after)] if batch_norm else []
             layers += [nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.last = nn.Linear(widths[-1], 1)
-        self.n_penultimate = widths[-1]
+        self.n_penultimate = (n_features, *widths)[-1]
+        self.last = nn.Linear(self.n_penultimate, 1)
 
     def penultimate(self, features: Tensor) -> Tensor:
-        """Last hidden vector (b, widths[-1]) of features (b, n_features)."""
+        """Last hidden vector (b, n_penultimate) of features (b, n_features)."""
         hidden: Tensor = self.hidden(features)
         return hidden
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from rhoflow.errors import StudyError
-from rhoflow.models.backbones import Backbone, Blocks, Images, Side, Texts
+from rhoflow.models.backbones import Backbone, Images, Side, Texts
+from rhoflow.models.blocks import Blocks
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs, JointInputs
 
 N_SIDE = 2  # amplitude [e/A^3] and lattice constant [A]
