@@ -15,6 +15,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 include: "rules/acquire.smk"
 include: "rules/dataset.smk"
+include: "rules/search.smk"
 include: "rules/train.smk"
 include: "rules/report.smk"
 
@@ -50,6 +51,7 @@ rule all:
         kind_files(NETWORKS, NETWORK_FILES),
         kind_files(BASELINES, RUN_FILES),
         kind_files(ASKED_KINDS, RUN_FILES),
+        expand(f"{ROOT}/tables/{{name}}", name=SEARCH_TABLE if SEARCHED else []),
         [
             f"{ROOT}/{estimate_file(target, level)}"
             for _, level in IN_CONTEXT

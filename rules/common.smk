@@ -32,6 +32,8 @@ from rhoflow.training.names import (
     series_targets,
     view_level,
 )
+from rhoflow.training.search.names import TABLE as SEARCH_TABLE
+from rhoflow.training.search.names import chosen_file
 
 try:
     STUDY = load_study(config)
@@ -245,6 +247,28 @@ def kind_files(kinds, names, targets=None):
 def frozen(wildcards):
     """Parameter function: the option that keeps the backbones of a level frozen, where it should."""
     return "--frozen" if wildcards.level in STUDY.training.frozen_levels else ""
+
+
+def chosen(level):
+    """Input function: what the search chose for the job's folds, where its network is searched."""
+
+    def of_job(wildcards):
+        base = base_of(wildcards.model)[0]
+        if base not in STUDY.search.models:
+            return []
+        folds = dict.fromkeys(run.split(":")[0] for run in job_runs(wildcards))
+        shown = level.format(**wildcards)
+        return [
+            f"{ROOT}/{chosen_file(base, wildcards.target, shown, fold)}"
+            for fold in folds
+        ]
+
+    return of_job
+
+
+def searched(wildcards):
+    """Parameter function: the option that takes the chosen settings, where the network is searched."""
+    return "--searched" if base_of(wildcards.model)[0] in STUDY.search.models else ""
 
 
 def pack_file(stem, suffix):

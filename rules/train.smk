@@ -6,6 +6,7 @@
 rule image:
     input:
         views(["none"]),
+        chosen("none"),
     output:
         run_files("{model}/{target}/none", *NETWORK_FILES),
     log:
@@ -25,18 +26,20 @@ rule image:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
+        searched=searched,
         options=options("image", "readout", "training"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level none --runs {params.runs} --options {params.options:q} > {log} 2>&1"
+        " --level none --runs {params.runs} {params.searched} --options {params.options:q} > {log} 2>&1"
 
 
 rule text:
     input:
         views(["{level}"]),
+        chosen("{level}"),
     output:
         run_files("{model}/{target}/{level}", *NETWORK_FILES),
     log:
@@ -56,6 +59,7 @@ rule text:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
+        searched=searched,
         frozen=frozen,
         options=options("language", "readout", "training"),
         code=code_of("train"),
@@ -63,12 +67,13 @@ rule text:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
 
 
 rule fusion:
     input:
         views(["none", "{level}"]),
+        chosen("{level}"),
         parent_weights("image", "{target}/none"),
         parent_weights("text", "{target}/{level}"),
     output:
@@ -90,6 +95,7 @@ rule fusion:
         root=root,
         scratch=SCRATCH,
         runs=job_runs,
+        searched=searched,
         frozen=frozen,
         options=options("image", "language", "readout", "fusion", "training"),
         code=code_of("train"),
@@ -97,7 +103,7 @@ rule fusion:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
 
 
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]

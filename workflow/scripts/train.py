@@ -15,6 +15,7 @@ parser.add_argument("--target", required=True)
 parser.add_argument("--level", required=True, help="none for images, else a text level")
 parser.add_argument("--runs", nargs="+", required=True, help="fold:seed ...")
 parser.add_argument("--frozen", action="store_true", help="stop after the readout")
+parser.add_argument("--searched", action="store_true", help="settings of each fold from search/")
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: image, language, ...")
 
 if __name__ == "__main__":
@@ -29,4 +30,5 @@ if __name__ == "__main__":
             level=arguments.level,
             runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
             frozen=arguments.frozen,
+            searched=arguments.searched,
         )

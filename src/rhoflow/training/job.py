@@ -12,6 +12,7 @@ from rhoflow.models.networks import NETWORKS
 from rhoflow.properties import PROPERTIES
 from rhoflow.training.names import base_of, view_level
 from rhoflow.training.pack import Pack, train_pack
+from rhoflow.training.search.chosen import chosen_values
 from rhoflow.training.variants import changed_study, with_images_of
 
 
@@ -25,6 +26,7 @@ def train_job(
     level: str,
     runs: Sequence[tuple[int, int]],
     frozen: bool,
+    searched: bool = False,
 ) -> None:
     """Train the runs of one pack on the views of their folds.
 
@@ -41,13 +43,16 @@ def train_job(
     runs : sequence of (fold, seed)
     frozen : bool
         Stop after the readout, as with ``training.finetune.epochs = 0``.
+    searched : bool
+        Take the settings that the search chose for each fold; a variant takes its base's.
 
     Raises
     ------
     StudyError
-        If weights are missing, or the stores differ from the views.
+        If weights or chosen settings are missing, or the stores differ from the views.
     """
-    entry = NETWORKS[base_of(model)[0]]
+    base = base_of(model)[0]
+    folds = {fold for fold, _ in runs} if searched else ()
     pack = Pack(
         root=root,
         scratch=scratch,
@@ -55,9 +60,10 @@ def train_job(
         target=target,
         level=level,
         unit=PROPERTIES[target].unit,
-        options=entry.take_options(changed_study(study, model)),
+        options=NETWORKS[base].take_options(changed_study(study, model)),
         training=study.training,
         frozen=frozen or study.training.finetune.epochs == 0,
+        chosen={fold: chosen_values(root, base, target, level, fold) for fold in folds},
     )
     train_pack(pack, runs, lambda fold: load_inputs(root, model, target, level, fold))
 

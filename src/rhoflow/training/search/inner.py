@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rhoflow.dataset.load import View
 from rhoflow.errors import StudyError
 from rhoflow.materials.ids import hash_integer
-
-
-def take(view: View, rows: NDArray[np.intp]) -> View:
-    """View of some materials, in the order of `rows`."""
-
-    def taken(values: Any) -> Any:
-        if values is None or isinstance(values, np.ndarray):
-            return values if values is None else values[rows]
-        return tuple(values[row] for row in rows)
-
-    return View(**{field.name: taken(getattr(view, field.name)) for field in fields(view)})
+from rhoflow.training.variants import take_rows
 
 
 def inner_folds(view: View, groups: Mapping[str, str], n_folds: int) -> list[View]:
@@ -48,7 +36,7 @@ def inner_folds(view: View, groups: Mapping[str, str], n_folds: int) -> list[Vie
     StudyError
         If there are fewer groups than folds, or a fold leaves fewer than two materials to train.
     """
-    training = take(view, view.rows("train"))
+    training = take_rows(view, view.rows("train"))
     names = sorted(
         {groups[key] for key in training.ids.tolist()}, key=lambda name: (hash_integer("inner", name), name)
     )

@@ -8,6 +8,14 @@ from typing import Any, TypeVar
 from rhoflow.config import Search, Section, Training
 
 Values = Mapping[str, float]
+SETTINGS = (
+    "head_learning_rate",
+    "backbone_learning_rate",
+    "batch_size",
+    "dropout",
+    "weight_decay",
+    "unfreeze_blocks",
+)
 # Searched only where the backbone is trained, and only where the network has the papers' readout.
 FINETUNED = ("backbone_learning_rate", "unfreeze_blocks")
 OF_READOUT = "dropout"
@@ -28,16 +36,8 @@ def ranges(search: Search, options: Section, *, frozen: bool) -> dict[str, tuple
     frozen : bool
         Whether its backbone stays frozen: then settings of the second stage are left out.
     """
-    names = (
-        "head_learning_rate",
-        "backbone_learning_rate",
-        "batch_size",
-        "dropout",
-        "weight_decay",
-        "unfreeze_blocks",
-    )
     left_out = {*(FINETUNED if frozen else ()), *(() if hasattr(options, "readout") else (OF_READOUT,))}
-    return {name: getattr(search, name) for name in names if name not in left_out}
+    return {name: getattr(search, name) for name in SETTINGS if name not in left_out}
 
 
 def own_values(limits: Mapping[str, tuple[float, float]], options: Section, training: Training) -> dict[str, float]:

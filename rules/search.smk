@@ -1,0 +1,95 @@
+# Hyper-parameter search: once a network, target, text level and fold, inside the fold's training part (section search).
+# What was tried stays in a journal in SCRATCH, which Snakemake never deletes: a killed search goes on where it stopped.
+SEARCHED = [
+    f"{ROOT}/{chosen_file(model, target, level, fold)}"
+    for model, level in plain_kinds(NETWORKS)
+    if model in STUDY.search.models
+    for target in STUDY.targets
+    for fold in FOLDS
+]
+
+
+def search_views(wildcards):
+    """The views of what the network reads."""
+    levels = {"image": ["none"], "text": ["{level}"]}
+    return views(levels.get(wildcards.model, ["none", "{level}"]))(wildcards)
+
+
+def searched_parents(wildcards):
+    """What the search chose for the networks that a fusion network is built on."""
+    levels = {"image": "none", "text": wildcards.level}
+    return [
+        f"{ROOT}/{chosen_file(parent, wildcards.target, level, wildcards.fold)}"
+        for parent, level in levels.items()
+        if wildcards.model == "fusion" and parent in STUDY.search.models
+    ]
+
+
+rule search:
+    input:
+        search_views,
+        searched_parents,
+    output:
+        f"{ROOT}/{chosen_file('{model}', '{target}', '{level}', '{fold}')}",
+    log:
+        f"{LOGS}/search/{{model}}/{{target}}.{{level}}.fold{{fold}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/search.{{model}}.{{target}}.{{level}}.fold{{fold}}.tsv"
+    wildcard_constraints:
+        model="|".join(STUDY.search.models) or "none",
+        level="|".join([NO_TEXT, *STUDY.levels]),
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=5000,
+        runtime=1440,
+        gpu=GPU,
+    params:
+        root=root,
+        scratch=SCRATCH,
+        frozen=frozen,
+        options=options(
+            "search",
+            "image",
+            "language",
+            "readout",
+            "fusion",
+            "clip",
+            "training",
+            "splits",
+            "seeds",
+            "models",
+        ),
+        code=code_of("search"),
+    message:
+        "Search settings of {wildcards.model} ({wildcards.level}) -> {wildcards.target}, fold {wildcards.fold}"
+    shell:
+        "python $RHOFLOW_SCRIPTS/search.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
+        " --level {wildcards.level} --fold {wildcards.fold} {params.frozen} --options {params.options:q} > {log} 2>&1"
+
+
+if SEARCHED:
+
+    rule search_table:
+        input:
+            SEARCHED,
+        output:
+            expand(f"{ROOT}/tables/{{name}}", name=SEARCH_TABLE),
+        log:
+            f"{LOGS}/search_table.log",
+        benchmark:
+            f"{LOGS}/benchmark/search_table.tsv"
+        conda:
+            "../envs/rhoflow.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            root=root,
+            code=code_of("search_table"),
+        message:
+            "Table of what the searches chose"
+        shell:
+            "python $RHOFLOW_SCRIPTS/search_table.py --tables {params.root}/tables --chosen {input} > {log} 2>&1"
