@@ -23,6 +23,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 _NOT_NEWS = (
     r".*does not have many workers.*",  # all data are in memory; workers would only change the order of things
     r".*module\(s\) in eval mode at the start of training.*",  # BatchNorm that keeps its statistics
+    r".*`srun` command is available.*",  # on a login node, or on one node with SLURM installed: that is meant
     r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6 builds a class that torch 2.13 calls old
 )
 
