@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -128,8 +129,10 @@ def test_evaluation_needs_no_torch():
 
 
 def test_provenance_names_machine_and_versions(tmp_path):
+    (tmp_path / "history.csv").write_bytes(b"stage\n")
     write_provenance(tmp_path, Stopwatch.start(), gpu=None)
     found = json.loads((tmp_path / "run.prov.json").read_text())
-    assert set(found) == {"host", "cpu", "cpu_count", "gpu", "python", "packages", "started", "seconds"}
+    assert set(found) == {"host", "cpu", "cpu_count", "gpu", "python", "packages", "started", "seconds", "sha256"}
+    assert found["sha256"] == {"history.csv": hashlib.sha256(b"stage\n").hexdigest()}
     assert found["packages"]["numpy"] == np.__version__
     assert 0 <= found["seconds"] < 60

@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rhoflow.dataset.names import PARTS
-from rhoflow.materials.digests import atomic, write_json
+from rhoflow.materials.digests import atomic, digest_file, write_json
 from rhoflow.materials.ids import hash_integer
 from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE, base_of
 from rhoflow.training.scaler import Scaler
@@ -186,7 +186,9 @@ class Stopwatch:
 
 
 def write_provenance(folder: Path, watch: Stopwatch, *, gpu: str | None = None) -> None:
-    """Write run.prov.json: host, hardware, versions, start and seconds; the only file of a run that may differ.
+    """Write run.prov.json: host, hardware, versions, start, seconds; the only file of a run that may differ.
+
+    It comes last, with the sha256 of the run's files: so nobody has to read all weights of a study again for them.
 
     Parameters
     ----------
@@ -204,6 +206,11 @@ def write_provenance(folder: Path, watch: Stopwatch, *, gpu: str | None = None) 
             "packages": {name: _version(name) for name in PACKAGES},
             "started": watch.started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - watch.begin_s, 3),
+            "sha256": {
+                name: digest_file(folder / name)
+                for name in NETWORK_FILES
+                if name != PROVENANCE and (folder / name).exists()
+            },
         },
     )
 
