@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rhoflow.dataset.names import PARTS
 from rhoflow.materials.digests import atomic, digest_file, write_json
 from rhoflow.materials.ids import hash_integer
-from rhoflow.training.names import METRICS, PREDICTIONS, PROVENANCE, base_of
+from rhoflow.training.names import METRICS, NETWORK_FILES, PREDICTIONS, PROVENANCE, base_of
 from rhoflow.training.scaler import Scaler
 
 PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors", "openai")
