@@ -128,6 +128,21 @@ def fetch_weights(
 
 
 @app.command()
+def doctor(
+    study: Annotated[Path | None, typer.Option(help="its YAML file [default: the default study]")] = None,
+    profile: Annotated[Path, typer.Option(help="profile that jobs are submitted with")] = Path("profiles/slurm"),
+) -> None:
+    """Check installation, GPU, disk, keys, weights and SLURM, and print the line to change for what is wrong."""
+    from rhoflow.config import read_study_file
+    from rhoflow.doctor import Level, examine, show
+
+    findings = examine(read_study_file(study), project=Path.cwd(), profile=profile)
+    print(show(findings))
+    if any(finding.level is Level.PROBLEM for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def freeze(
     study: Annotated[str, typer.Argument(help="name of the study")],
     version: Annotated[str, typer.Argument(help="name of the frozen dataset, e.g. paper-2026")],
