@@ -118,8 +118,7 @@ def write_shard(root: Path, shard: str, members: Sequence[Crystal]) -> None:
             images = np.array([c.image for c in used]).reshape(-1, PIXELS, PIXELS).astype(np.float32)
             np.savez(store, ids=np.array([c.material_id for c in used], dtype=np.str_), image=images)
         if folder == "text":
-            lines = [json.dumps({"id": c.material_id, **c.texts, "origin": "fallback", "note": None}) for c in used]
-            store.write_text("".join(line + "\n" for line in lines))
+            store.write_text("".join(json.dumps(_line(crystal)) + "\n" for crystal in used))
 
 
 def write_dataset(
@@ -137,9 +136,16 @@ def write_dataset(
     write_views(root, targets=targets, levels=("none", "density", *LEVELS), folds=splits.folds)
 
 
+def _line(crystal: Crystal) -> dict[str, Any]:
+    return {"id": crystal.material_id, **crystal.texts, "origin": "fallback", "note": None}
+
+
 def _digest(crystal: Crystal, folder: str) -> str:
-    content = {"slices": crystal.image, "text": None}.get(folder, np.array([crystal.content, crystal.high]))
-    return digest_json(crystal.texts) if content is None else digest_arrays(content)
+    if folder == "text":
+        return digest_json(_line(crystal))
+    if folder == "slices":
+        return digest_arrays(crystal.image.astype(np.float32))
+    return digest_arrays(np.array([crystal.content, crystal.high]))
 
 
 def _stats(crystal: Crystal, folder: str) -> dict[str, Any]:

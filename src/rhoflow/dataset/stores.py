@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rhoflow.errors import StudyError
+from rhoflow.materials.digests import digest_arrays, digest_json
+from rhoflow.materials.integrity import check_content, known_digests, readable
 from rhoflow.materials.shards import ShardReport, read_report
 from rhoflow.sources.plan import plan_paths
 from rhoflow.text.shards import read_texts
@@ -72,10 +74,16 @@ def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
     """Density images in [-1, 1], (n, p, p), for the ids of each shard in turn."""
     blocks = []
     for shard, ids in shards.items():
-        with np.load(store_path(root, "slices", shard), allow_pickle=False) as store:
-            row_of = {material_id: row for row, material_id in enumerate(store["ids"].tolist())}
-            rows = [_pick(row_of, material_id, root, "slices", shard) for material_id in ids]
-            blocks.append(store["image"][rows])
+        path = store_path(root, "slices", shard)
+        with readable(path), np.load(path, allow_pickle=False) as store:
+            arrays = {name: store[name] for name in store.files}
+        row_of = {material_id: row for row, material_id in enumerate(arrays.pop("ids").tolist())}
+        rows = [_pick(row_of, material_id, root, "slices", shard) for material_id in ids]
+        known = known_digests(path)
+        for material_id, row in zip(ids, rows, strict=True):
+            digest = digest_arrays(*(np.asarray(stack[row]) for stack in arrays.values()))
+            check_content(path, material_id, digest, known)
+        blocks.append(arrays["image"][rows])
     return np.concatenate(blocks)
 
 
@@ -93,8 +101,14 @@ def read_level(root: Path, shards: Shards, level: str) -> list[str]:
     """Texts of one level for the ids of each shard in turn."""
     texts: list[str] = []
     for shard, ids in shards.items():
-        records = read_texts(store_path(root, "text", shard))
-        texts += [str(_pick(records, material_id, root, "text", shard)[level]) for material_id in ids]
+        path = store_path(root, "text", shard)
+        with readable(path):
+            records = read_texts(path)
+        known = known_digests(path)
+        for material_id in ids:
+            text = _pick(records, material_id, root, "text", shard)
+            check_content(path, material_id, digest_json(text), known)
+            texts.append(str(text[level]))
     return texts
 
 
