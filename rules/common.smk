@@ -29,6 +29,7 @@ from rhoflow.training.names import (
     network_kinds,
     parent_of,
     plain_kinds,
+    series_folds,
     series_targets,
     view_level,
 )
@@ -82,6 +83,12 @@ wildcard_constraints:
 def root(wildcards):
     """Parameter function: the study's result folder."""
     return ROOT
+
+
+def runs_beside(rule, asks):
+    """Whether a rule that asks the network is a local one: so it is where the profile names no partition for it."""
+    pinned = workflow.resource_settings.overwrite_resources.get(rule, {})
+    return bool(asks) and "slurm_partition" not in pinned
 
 
 def code_of(name):
@@ -178,7 +185,7 @@ def views(levels):
 
     def of_job(wildcards):
         wait_for("views")
-        folds = [wildcards.fold] if "fold" in wildcards.keys() else FOLDS
+        folds = [wildcards.fold] if "fold" in wildcards.keys() else job_folds(wildcards)
         wanted = [level.format(**wildcards) for level in levels]
         if "model" in wildcards.keys():
             wanted = [view_level(wildcards.model, level) for level in wanted]
@@ -209,27 +216,35 @@ def parent_weights(parent, pattern):
     return of_job
 
 
-def run_folders(pattern):
+def run_folders(pattern, folds=FOLDS):
     """Folders of the runs of one job: all folds and seeds of a pack, or the one its wildcards name."""
     if STUDY.training.pack == "run":
         return [f"{ROOT}/runs/{pattern}/fold{{fold}}/seed{{seed}}"]
     return [
         f"{ROOT}/runs/{pattern}/fold{fold}/seed{seed}"
-        for fold in FOLDS
+        for fold in folds
         for seed in STUDY.seeds
     ]
 
 
-def run_files(pattern, *names):
+def run_files(pattern, *names, folds=FOLDS):
     """Files in the folders of the runs of one job."""
-    return [f"{folder}/{name}" for folder in run_folders(pattern) for name in names]
+    folders = run_folders(pattern, folds)
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+def job_folds(wildcards):
+    """Folds of a job that has all of its series, or of the baselines."""
+    model = wildcards.get("model")
+    return series_folds(STUDY, model) if model else FOLDS
 
 
 def job_runs(wildcards):
     """The runs of a training job as `fold:seed` words."""
     if STUDY.training.pack == "run":
         return [f"{wildcards.fold}:{wildcards.seed}"]
-    return [f"{fold}:{seed}" for fold in FOLDS for seed in STUDY.seeds]
+    folds = job_folds(wildcards)
+    return [f"{fold}:{seed}" for fold in folds for seed in STUDY.seeds]
 
 
 def kind_files(kinds, names, targets=None):
@@ -238,7 +253,7 @@ def kind_files(kinds, names, targets=None):
         f"{ROOT}/runs/{model}/{target}/{level}/fold{fold}/seed{seed}/{name}"
         for model, level in kinds
         for target in targets or series_targets(STUDY, model)
-        for fold in FOLDS
+        for fold in series_folds(STUDY, model)
         for seed in STUDY.seeds
         for name in names
     ]

@@ -5,7 +5,7 @@ SEARCHED = [
     for model, level in plain_kinds(NETWORKS)
     if model in STUDY.search.models
     for target in STUDY.targets
-    for fold in FOLDS
+    for fold in series_folds(STUDY, model)
 ]
 
 

@@ -106,6 +106,43 @@ rule fusion:
         " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
 
 
+# On every partition of splits.repeats (the paper's trials of CLIP).
+rule clip:
+    input:
+        views(["none", "{level}"]),
+        chosen("{level}"),
+    output:
+        run_files(
+            "{model}/{target}/{level}", *NETWORK_FILES, folds=STUDY.splits.indices
+        ),
+    log:
+        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
+    benchmark:
+        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
+    wildcard_constraints:
+        model=series_of("clip"),
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPU,
+    params:
+        root=root,
+        scratch=SCRATCH,
+        runs=job_runs,
+        searched=searched,
+        frozen=frozen,
+        options=options("clip", "training"),
+        code=code_of("train"),
+    message:
+        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
+    shell:
+        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
+
+
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]
 
 

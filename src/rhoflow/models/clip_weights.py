@@ -194,9 +194,9 @@ def _offline(found: Architecture) -> Iterator[None]:
         text = found.settings["text_cfg"]
         names = dict.fromkeys(text[key] for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key))
         raise StudyError(
-            f"clip.model = {found.name!r}: its text tower or tokenizer is {' and '.join(names) or 'missing'}, which is"
-            f" not in the local cache ({type(error).__name__}; a study downloads nothing); on a machine with network"
-            f" run: hf download {' '.join(names)}, or choose a model with open_clip's own tokenizer"
+            f"clip.model = {found.name!r}: its text tower or tokenizer is {' and '.join(names) or 'missing'}, not in"
+            f" the local cache ({type(error).__name__}; a study downloads nothing); on a machine with network run: hf"
+            f" download {' '.join(names)}, or choose a model with open_clip's own tokenizer"
         ) from None
     finally:
         root.removeFilter(_silent)

@@ -25,7 +25,7 @@ ANSWERS = "llm/answers"
 
 EVERY_TEXT = "text"  # of every text level in turn
 # What each model sees: the view of that level.
-NETWORK_LEVELS = {"image": NO_TEXT, "text": EVERY_TEXT, "fusion": EVERY_TEXT}
+NETWORK_LEVELS = {"image": NO_TEXT, "text": EVERY_TEXT, "fusion": EVERY_TEXT, "clip": EVERY_TEXT}
 BASELINE_LEVELS = {
     "mean": NO_TEXT,
     "magpie-forest": NO_TEXT,
@@ -34,6 +34,8 @@ BASELINE_LEVELS = {
     "pixels-ridge": NO_TEXT,
     "tfidf-ridge": EVERY_TEXT,
 }
+
+REPEATED = ("clip",)  # trained on every partition of ``splits.repeats``, their variants too; the rest on the first
 
 # Variants: random initial weights, and inputs dealt out anew. Others go by a number, f<share> of the training part,
 # or by the name of other images.
@@ -113,6 +115,11 @@ def variants_of(study: Study, base: str) -> list[str]:
 def series_targets(study: Study, model: str) -> tuple[str, ...]:
     """Targets that a series is trained for: all of the study, or those of ``ablation.targets`` for a variant."""
     return study.ablation.targets or study.targets if base_of(model)[1] else study.targets
+
+
+def series_folds(study: Study, model: str) -> range:
+    """Fold indices that a series is trained on: those of the first partition, or of all."""
+    return study.splits.indices if base_of(model)[0] in REPEATED else range(study.splits.folds)
 
 
 def network_kinds(study: Study) -> list[tuple[str, str]]:

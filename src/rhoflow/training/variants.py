@@ -34,6 +34,7 @@ def changed_study(study: Study, model: str) -> Study:
         update={
             "image": study.image.model_copy(update=untrained),
             "language": study.language.model_copy(update=untrained),
+            "clip": study.clip.model_copy(update=untrained),
         }
     )
 
