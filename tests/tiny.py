@@ -14,6 +14,7 @@ from rhoflow.config import Clip, FinetuneStage, ImageModel, Readout, ReadoutStag
 from rhoflow.dataset.load import View
 from rhoflow.models.networks import NETWORKS, FusionOptions
 from rhoflow.models.weights import locate
+from rhoflow.training.names import base_of
 from rhoflow.training.pack import Pack
 
 
@@ -113,9 +114,9 @@ def tiny_pack(root: Path, encoder: Path, model: str = "image", **changes: Any) -
         "scratch": root / "scratch",
         "model": model,
         "target": "k_vrh",
-        "level": "none" if model == "image" else "formula",
+        "level": "none" if base_of(model)[0] == "image" else "formula",
         "unit": "GPa",
-        "options": NETWORKS[model].take_options(tiny_options(encoder)),
+        "options": NETWORKS[base_of(model)[0]].take_options(tiny_options(encoder)),
         "training": tiny_training(),
         "save_every_s": 0.0,
     }

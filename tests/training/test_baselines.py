@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics import r2_score, root_mean_squared_error
 from synthetic import Crystal, crystals, write_dataset, write_stages
 
-from rhoflow.config import Clean
+from rhoflow.config import Clean, Study
 from rhoflow.dataset.load import load_view
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
@@ -22,6 +22,8 @@ from rhoflow.training.names import BASELINE_LEVELS, baseline_kinds
 
 N, FOLDS, SEEDS = 60, 3, (0, 1)
 TEXT_LEVELS = ("formula", "all")
+KINDS = baseline_kinds(Study(levels=TEXT_LEVELS))
+TEXTLESS = [kind for kind in KINDS if kind[1] in ("none", "density")]
 RELATIVE = 1e-9
 
 
@@ -34,16 +36,13 @@ def _study(root: Path, made: list[Crystal]) -> Path:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = _study(tmp_path_factory.mktemp("study"), crystals(N))
-    run_baselines(root, "k_vrh", levels=TEXT_LEVELS, folds=FOLDS, seeds=SEEDS)
+    run_baselines(root, "k_vrh", series=KINDS, folds=FOLDS, seeds=SEEDS)
     return root
 
 
 def _run(root: Path, name: str, level: str, fold: int = 0, seed: int = 0) -> tuple[dict, pd.DataFrame]:
     folder = root / "runs" / name / "k_vrh" / level / f"fold{fold}" / f"seed{seed}"
     return read_json(folder / "metrics.json"), pd.read_parquet(folder / "predictions.parquet")
-
-
-KINDS = baseline_kinds(TEXT_LEVELS)
 
 
 def test_every_name_has_an_estimator() -> None:
@@ -138,7 +137,7 @@ def test_second_run_gives_the_same_bytes(study: Path, name: str, level: str, rer
 def rerun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another folder, another order of rows, and one fold and seed alone."""
     root = _study(tmp_path_factory.mktemp("rerun"), crystals(N)[::-1])
-    run_baselines(root, "k_vrh", levels=TEXT_LEVELS, folds=1, seeds=(1,))
+    run_baselines(root, "k_vrh", series=KINDS, folds=1, seeds=(1,))
     return root
 
 
@@ -156,8 +155,8 @@ def test_test_materials_do_not_move_the_fit(study: Path, tmp_path: Path) -> None
     tested = set(table.index[table["part"] == "test"])
     made = [replace(c, k_vrh=1e4 if c.material_id in tested else c.k_vrh) for c in crystals(N)]
     root = _study(tmp_path, made)
-    run_baselines(root, "k_vrh", levels=(), folds=1, seeds=(0,))
-    for name, level in [kind for kind in KINDS if kind[1] in ("none", "density")]:
+    run_baselines(root, "k_vrh", series=TEXTLESS, folds=1, seeds=(0,))
+    for name, level in TEXTLESS:
         before, after = (_run(where, name, level)[1]["y_pred"].tolist() for where in (study, root))
         assert after == before
 
@@ -165,9 +164,42 @@ def test_test_materials_do_not_move_the_fit(study: Path, tmp_path: Path) -> None
 def test_constant_target_stops_with_the_reason(tmp_path: Path) -> None:
     root = _study(tmp_path, [replace(crystal, k_vrh=7.0) for crystal in crystals(30)])
     with pytest.raises(StudyError, match="the target is 7 for all"):
-        run_baselines(root, "k_vrh", levels=(), folds=1, seeds=(0,))
+        run_baselines(root, "k_vrh", series=TEXTLESS, folds=1, seeds=(0,))
 
 
 def test_name_registered_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="'mean' is registered twice"):
         register("mean", BASELINES["mean"].inputs)(BASELINES["mean"].make)
+
+
+@pytest.fixture(scope="module")
+def variants(study: Path) -> Path:
+    """Learning curves and a control beside the plain baselines."""
+    series = [("magpie-forest-f50", "none"), ("pixels-ridge-shuffled-image", "none"), ("mean-f25", "none")]
+    run_baselines(study, "k_vrh", series=series, folds=1, seeds=SEEDS)
+    return study
+
+
+def test_learning_curve_takes_a_share_of_the_training_part_and_all_of_the_others(variants: Path) -> None:
+    whole, less = (_run(variants, name, "none")[0]["n"] for name in ("magpie-forest", "magpie-forest-f50"))
+    assert less == whole | {"train": round(whole["train"] / 2)}
+
+
+def test_scaler_and_mean_are_those_of_the_share(variants: Path) -> None:
+    metrics, table = _run(variants, "mean-f25", "none")
+    train = table.loc[table["part"] == "train", "y_true"].to_numpy()
+    assert metrics["scaler"] == pytest.approx({"mean": train.mean(), "std": train.std()}, rel=RELATIVE)
+    assert table["y_pred"].to_numpy() == pytest.approx(np.full(len(table), train.mean()), rel=RELATIVE)
+    assert train.mean() != pytest.approx(_run(variants, "mean", "none")[0]["scaler"]["mean"], rel=1e-6)
+
+
+def test_control_has_the_targets_of_its_base_and_other_predictions(variants: Path) -> None:
+    plain, control = (_run(variants, name, "none") for name in ("pixels-ridge", "pixels-ridge-shuffled-image"))
+    columns = ["material_id", "part", "y_true"]
+    assert control[1][columns].equals(plain[1][columns])
+    assert control[1]["y_pred"].tolist() != plain[1]["y_pred"].tolist()
+
+
+def test_control_is_dealt_out_by_seed(variants: Path) -> None:
+    one, other = (_run(variants, "pixels-ridge-shuffled-image", "none", seed=seed)[1] for seed in SEEDS)
+    assert one["y_pred"].tolist() != other["y_pred"].tolist()
