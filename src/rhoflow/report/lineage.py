@@ -1,0 +1,136 @@
+"""From a table back to the raw densities: which file of a study was made from which.
+
+The trail is a graph of paths below the study's result folder. Besides files it has nodes ``series/<model>/<target>/
+<level>``, the runs of which differ in fold and seed only: tables are made from series, series from runs, runs from
+checkpoints and views, views from the stores of the shards, these from the archives of densities, these from the plan,
+which names the raw files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rhoflow.config import Study
+from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.dataset.stores import STORES
+from rhoflow.materials.digests import digest_file, digest_json, read_json
+from rhoflow.materials.shards import digest_path
+from rhoflow.models.names import WEIGHTS
+from rhoflow.report.crystals import kept_shards
+from rhoflow.report.names import FIGURE_INDEX
+from rhoflow.report.runs import run_folders
+from rhoflow.training.names import LLM, METRICS, PREDICTIONS, PROVENANCE, READERS, base_of, parent_of, view_level
+
+Edges = dict[str, list[str]]
+SNAPSHOT = "catalog/materials_project.jsonl.gz"
+CATALOG = "catalog/materials.parquet"
+KEPT, TARGETS, SPLITS = (f"dataset/{name}" for name in ("kept.csv", "targets.parquet", "splits.json"))
+# Series that are built on others: their backbones.
+BUILT_ON = {"fusion": ("image", "text")}
+# Files that make a node of the trail too big to read again for its hash.
+_STORE_FOLDERS = (*STORES, "images", "dos")
+
+
+def trail(root: Path, study: Study) -> Edges:
+    """Return what each file of a finished study was made from, by path below `root`; raw files are not in it."""
+    shards = sorted(kept_shards(root))
+    edges: Edges = {}
+    series: dict[str, list[str]] = {}
+    for folder in run_folders(root, study):
+        run = folder.relative_to(root).as_posix()
+        _, model, target, level, fold, seed = run.split("/")
+        series.setdefault(f"series/{model}/{target}/{level}", []).extend([f"{run}/{METRICS}", f"{run}/{PREDICTIONS}"])
+        edges |= _of_run(root, run, (model, target, level), fold, seed)
+    edges |= series
+    edges |= _of_results(root, study, list(series))
+    for view in sorted({name for sources in edges.values() for name in sources if name.startswith("views/")}):
+        edges[view] = [KEPT, TARGETS, SPLITS, *(f"{_store(view)}".format(shard=shard) for shard in shards)]
+    for store in sorted({name for sources in edges.values() for name in sources if _is_store(name)}):
+        edges[store] = [f"raw/{_shard(store)}.h5"]
+    edges |= {f"raw/{shard}.h5": [f"plan/{shard}.json"] for shard in shards}
+    edges |= {f"plan/{shard}.json": [CATALOG] for shard in shards}
+    edges |= {KEPT: [f"grids/{shard}.zarr.zip" for shard in shards], TARGETS: [CATALOG], SPLITS: [KEPT]}
+    if (root / SNAPSHOT).exists():
+        edges[CATALOG] = [SNAPSHOT]
+    return {name: edges[name] for name in sorted(edges)}
+
+
+def _of_run(root: Path, run: str, kind: tuple[str, str, str], fold: str, seed: str) -> Edges:
+    """Edges of one run's files: to its weights, where it has any, and of these to parents and views."""
+    model, target, level = kind
+    base, _ = base_of(model)
+    levels = {view_level(model, level), *([view_level(model, NO_TEXT)] if base in (*READERS["image"], LLM) else [])}
+    made_from = [f"views/{target}.{one}.{fold.removeprefix('fold')}.json" for one in sorted(levels)]
+    for parent in BUILT_ON.get(base, ()):
+        own = level if parent == "text" else NO_TEXT
+        weights = f"runs/{parent_of(model, parent)}/{target}/{own}/{fold}/{seed}/{WEIGHTS}"
+        made_from += [weights] if (root / weights).exists() else []
+    made = [f"{run}/{METRICS}", f"{run}/{PREDICTIONS}"]
+    if not (root / run / WEIGHTS).exists():
+        return {key: list(made_from) for key in made}
+    return {**{key: [f"{run}/{WEIGHTS}"] for key in made}, f"{run}/{WEIGHTS}": made_from}
+
+
+def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
+    """Edges of tables and figures: a figure of one target is made from this target's series."""
+    edges = {_name(root, path): series for path in sorted(root.glob("tables/*")) if path.is_file()}
+    for path in sorted(root.glob("figures/*")):
+        ours = [target for target in study.targets if path.stem.endswith(f"_{target}")]
+        of_target = [one for one in series if not ours or one.split("/")[2] in ours]
+        if path.name != FIGURE_INDEX:
+            edges[_name(root, path)] = [KEPT, TARGETS, SPLITS] if path.stem.startswith("distribution") else of_target
+    slices = [f"slices/{shard}.npz" for shard in sorted(kept_shards(root))]
+    return edges | {f"figures/slices.{kind}": slices for kind in ("png", "svg") if f"figures/slices.{kind}" in edges}
+
+
+def _store(view: str) -> str:
+    """Pattern of the stores that a view is a digest of."""
+    level = view.rsplit(".", 3)[1]
+    if level == DENSITY:
+        return "grids/{shard}.zarr.zip"
+    if level.startswith(f"{NO_TEXT}-"):
+        return f"images/{level.removeprefix(f'{NO_TEXT}-')}/{{shard}}.npz"
+    return "slices/{shard}.npz" if level == NO_TEXT else "text/{shard}.jsonl"
+
+
+def _is_store(name: str) -> bool:
+    return name.partition("/")[0] in _STORE_FOLDERS and not name.startswith("raw/")
+
+
+def _shard(store: str) -> str:
+    return Path(store).name.partition(".")[0]
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def fingerprints(root: Path, edges: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+    """Hash every file of a trail, by path below `root`.
+
+    ``{"sha256", "bytes"}``; of a store, which may be huge, ``{"content", "bytes"}``, the hash over the content of its
+    materials, which does not depend on how they were packed. Weights are taken from the run's own record.
+    """
+    names = {*edges, *(source for sources in edges.values() for source in sources)}
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(names):
+        path = root / name
+        if not path.is_file():
+            continue
+        size = path.stat().st_size
+        if name.partition("/")[0] in _STORE_FOLDERS and digest_path(path).exists():
+            found[name] = {"content": digest_json(read_json(digest_path(path))), "bytes": size}
+        else:
+            found[name] = {"sha256": _noted(path) or digest_file(path), "bytes": size}
+    return found
+
+
+def _noted(path: Path) -> str | None:
+    """Return sha256 of weights as their training noted it."""
+    record = path.with_name(PROVENANCE)
+    if path.name != WEIGHTS or not record.exists():
+        return None
+    sha256: str | None = read_json(record).get("sha256", {}).get(path.name)
+    return sha256
