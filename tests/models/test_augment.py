@@ -92,6 +92,15 @@ def test_seed_decides_and_the_global_state_does_not(kind):
 
 
 @every_kind
+def test_planes_of_an_image_change_alike_and_as_one_plane_does(kind):
+    planes = torch.stack([IMAGES, 2 * IMAGES, -IMAGES], dim=1)
+    changed = AUGMENTATIONS[kind](planes, _generator(4))
+    alone = AUGMENTATIONS[kind](IMAGES, _generator(4))
+    assert changed.shape == (64, 3, 8, 8)
+    np.testing.assert_allclose(changed, torch.stack([alone, 2 * alone, -alone], dim=1), rtol=0, atol=CLOSE)
+
+
+@every_kind
 def test_images_are_left_as_they_are(kind):
     before = IMAGES.clone()
     assert AUGMENTATIONS[kind](IMAGES, _generator()).shape == IMAGES.shape

@@ -46,6 +46,15 @@ def test_neutral_weights_see_the_image_itself():
     np.testing.assert_allclose(seen[:, 1], IMAGES, rtol=0, atol=CLOSE)
 
 
+def test_three_planes_are_the_three_channels():
+    planes = np.stack([IMAGES, IMAGES / 2, -IMAGES], axis=1)
+    backbone = ImageBackbone(_Seen(), mean=(0.5,) * 3, std=(0.5,) * 3, pretrained=False)
+    seen = backbone(backbone.prepare(planes, None)[[1, 0]])
+    np.testing.assert_allclose(seen, planes[[1, 0]], rtol=0, atol=CLOSE)
+    repeated = backbone(backbone.prepare(np.stack([IMAGES] * 3, axis=1), None)[[0, 1]])
+    assert torch.equal(repeated, backbone(backbone.prepare(IMAGES, None)[[0, 1]]))
+
+
 def test_mean_pooling_leaves_padding_out():
     hidden = torch.tensor([[[1.0], [3.0], [100.0]], [[1.0], [2.0], [6.0]]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])

@@ -83,11 +83,21 @@ class SliceOptions(Section):
     through: str | float = Field(
         "heaviest", description="site on the plane: `heaviest`, `mean` over sites, an element, or a fractional height"
     )
+    planes: Literal[1, 3] = Field(
+        1,
+        description="parallel planes, the channels of the image: 1, or 3 a third of the plane spacing apart, the"
+        " middle one through the site",
+    )
     window: Window = Window()
     pixels: int = Field(96, ge=8, le=4096, description="pixels a side (papers: 299 in v3, 75 in v1)")
     transform: Literal["none", "arcsinh"] = Field("none", description="applied before the z-score")
     clip: Annotated[float, Field(gt=50, le=100)] | None = Field(
         None, description="percentile of |z| at which the image is clipped; null: as published, no clipping"
+    )
+    content: Literal["density", "fourier"] = Field(
+        "density",
+        description="what the image shows: the density, or the magnitude of its Fourier transform (logarithmic, from"
+        " -1: none to 1: the strongest wave)",
     )
     fourier: bool = Field(False, description="also store the magnitude of the image's Fourier transform")
     png: bool = Field(True, description="also write PNGs for people")

@@ -29,7 +29,7 @@ class View:
         ``train``, ``val`` or ``test``.
     y : (n,) float64 array
         Target in its house unit.
-    images : (n, p, p) float32 array or None
+    images : (n, p, p) or (n, 3, p, p) float32 array or None
         Density images in [-1, 1]; level `none`.
     formulas : tuple of n str, or None
         Reduced formulas; level `none`.

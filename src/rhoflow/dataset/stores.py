@@ -71,7 +71,7 @@ def read_quantiles(root: Path, shards: Shards) -> NDArray[np.float64]:
 
 
 def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
-    """Density images in [-1, 1], (n, p, p), for the ids of each shard in turn."""
+    """Density images in [-1, 1], (n, p, p) or (n, 3, p, p), for the ids of each shard in turn."""
     blocks = []
     for shard, ids in shards.items():
         path = store_path(root, "slices", shard)

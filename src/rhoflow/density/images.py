@@ -47,9 +47,11 @@ def slice_shard(
         ``raw/<shard>.h5``.
     store : Path
         ``slices/<shard>.npz`` to write: arrays ``ids`` (n,) str, ``image`` (n, p, p) float32 in [-1, 1] (rows along
-        -y, columns along +x), ``amplitude``, ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side``
-        (n,) float64 [A], and with ``options.fourier`` also ``fourier`` (n, p, p) float32 in [0, 1]. With
-        ``options.png`` also ``slices/<shard>.png.zip`` with one ``<id>.png`` each.
+        -y, columns along +x; (n, 3, p, p) with ``options.planes`` 3, from below to above the site), ``amplitude``,
+        ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side`` (n,) float64 [A], and with
+        ``options.fourier`` also ``fourier``, float32 in [0, 1] of the shape of ``image``. With ``options.content``
+        fourier, ``image`` is 2 ``fourier`` - 1. With ``options.png`` also ``slices/<shard>.png.zip`` with one
+        ``<id>.png`` each.
     field : str
         Which density, e.g. ``total`` or ``deformation``.
     options : SliceOptions
@@ -101,13 +103,16 @@ def _slice_record(
             through=options.through,
             window=options.window,
             pixels=options.pixels,
+            planes=options.planes,
         )
     except RejectedMaterialError as error:
         raise RejectedMaterialError(error.reason, f"{record.material_id}: {error.detail}") from error
     scaled = scale_image(view.image, transform=options.transform, clip=options.clip)
     arrays: Arrays = {"image": scaled.image}
-    if options.fourier:
+    if options.fourier or options.content == "fourier":
         arrays["fourier"] = fourier_image(scaled.image)
+    if options.content == "fourier":
+        arrays["image"] = 2 * (arrays["fourier"] if options.fourier else arrays.pop("fourier")) - 1
     numbers = {
         "amplitude": scaled.amplitude,
         "mean": scaled.mean,
@@ -121,9 +126,10 @@ def _slice_record(
 def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> None:
     """Write the stacked arrays of a shard; an empty shard keeps the shapes."""
     pictures = ("image", "fourier") if options.fourier else ("image",)
+    channels = () if options.planes == 1 else (options.planes,)
     stacked: Arrays = {"ids": np.array(list(made), dtype=np.str_)}
     for name in pictures:
-        stack = np.empty((len(made), options.pixels, options.pixels), dtype=np.float32)
+        stack = np.empty((len(made), *channels, options.pixels, options.pixels), dtype=np.float32)
         for row, arrays in zip(stack, made.values(), strict=True):
             row[:] = arrays[name]
         stacked[name] = stack
@@ -141,10 +147,21 @@ def _write_pngs(path: Path, made: dict[str, Arrays]) -> None:
 
 
 def png_bytes(image: NDArray[np.float32]) -> bytes:
-    """Encode an image as an 8-bit RGB PNG, lowest value to highest over the viridis colours."""
+    """Encode an image as an 8-bit RGB PNG, lowest value to highest over the viridis colours.
+
+    Three planes (3, p, p) are red, green and blue, on one scale.
+    """
     low, high = float(image.min()), float(image.max())
     level = (image - low) / (high - low) if high > low else np.zeros_like(image)
-    colours = colormaps[_COLOURS](level, bytes=True)[..., :3]
+    if image.ndim == 3:
+        colours = np.round(255 * np.moveaxis(level, 0, -1)).astype(np.uint8)
+    else:
+        colours = colormaps[_COLOURS](level, bytes=True)[..., :3]
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(colours)).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def site_plane(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images (n, p, p) of the plane through the site, of images with one plane or three."""
+    return images[:, 1] if images.ndim == 4 else images

@@ -46,6 +46,12 @@ class Plane:
     orientation: Orientation
     centres: Floats
 
+    def lifted(self, cell: StandardCell, spacings: float) -> Plane:
+        """Give the parallel plane that many lattice plane spacings further along the normal."""
+        spacing = cell.volume / _area(self.orientation, cell)
+        rise = spacings * spacing * self.orientation.axes[2] @ np.linalg.inv(cell.primitive)
+        return Plane(self.orientation, self.centres + rise)
+
 
 def find_normals(cell: StandardCell, hkl: Miller) -> Ints:
     """Find the normals of all planes that the lattice holds equivalent to (hkl).
@@ -119,11 +125,8 @@ def find_plane(cell: StandardCell, spectrum: Spectrum, *, normals: Ints, through
     site, orientation = choose(cell, _sites_of(cell, element), candidates, spectrum)
     if through == "mean":
         return Plane(orientation, cell.frac_coords)
-    centre = cell.frac_coords[site]
-    if not isinstance(through, str):
-        spacing = cell.volume / _area(orientation, cell)
-        centre = centre + through * spacing * orientation.axes[2] @ np.linalg.inv(cell.primitive)
-    return Plane(orientation, centre[None])
+    plane = Plane(orientation, cell.frac_coords[site][None])
+    return plane if isinstance(through, str) else plane.lifted(cell, through)
 
 
 def _sites_of(cell: StandardCell, element: str) -> Ints:

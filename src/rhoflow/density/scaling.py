@@ -20,7 +20,7 @@ class Scaled:
 
     Attributes
     ----------
-    image : (p, p) float32 array
+    image : (p, p) or (3, p, p) float32 array
         Values in [-1, 1]; 0 is the mean of the (transformed) image.
     mean, std : float
         Mean and population standard deviation of the transformed image [e/A^3; arcsinh of e/A^3 after arcsinh].
@@ -47,8 +47,8 @@ def scale_image(image: NDArray[np.float64], *, transform: Transform = "none", cl
 
     Parameters
     ----------
-    image : (p, p) float64 array
-        Density [e/A^3].
+    image : (p, p) or (3, p, p) float64 array
+        Density [e/A^3] on one plane or three, which are scaled as one so that they stay comparable.
     transform : "none" or "arcsinh"
         Applied before the z-score.
     clip : float, optional

@@ -11,6 +11,10 @@ With in-plane lattice vectors u1 = (L, 0), u2 = (s, t) and the whole numbers p =
 
 so the double sum is two thin matrix products with a phase between them. Nothing is interpolated, no
 supercell is made.
+
+Three planes are `HEIGHTS` of the lattice plane spacing d apart, the middle one through the site. A lattice
+translation takes a plane to the one d above it, with the same image shifted in the plane; so d is the period along
+the normal, and the three sample it evenly.
 """
 
 from __future__ import annotations
@@ -26,14 +30,17 @@ from rhoflow.density.planes import Miller, Plane, Window, find_normals, find_pla
 from rhoflow.density.regrid import regrid
 from rhoflow.density.spectra import Complexes, Spectrum, low_pass
 
+# Heights of the planes, by their number, in units of the lattice plane spacing, along the normal.
+HEIGHTS = {1: (0.0,), 3: (-1 / 3, 0.0, 1 / 3)}
+
 
 @dataclass(frozen=True)
 class Slice:
-    """A crystal's density on a plane.
+    """A crystal's density on a plane, or on three.
 
     Attributes
     ----------
-    image : (p, p) float64 array
+    image : (p, p) or (3, p, p) float64 array
         Density [e/A^3]. Columns run along +x, rows along -y, as seen from the tip of the normal; the centre of the
         square (between the middle pixels when p is even) is the site that the plane passes through.
     side : float
@@ -48,7 +55,14 @@ class Slice:
 
 
 def slice_image(
-    rho: Floats, structure: Structure, *, hkl: Miller, through: str | float, window: Window, pixels: int
+    rho: Floats,
+    structure: Structure,
+    *,
+    hkl: Miller,
+    through: str | float,
+    window: Window,
+    pixels: int,
+    planes: int = 1,
 ) -> Slice:
     """Exact density on a lattice plane, the same for every cell that describes the crystal.
 
@@ -68,6 +82,8 @@ def slice_image(
         The square to cut out, by ``cells`` or ``angstrom``.
     pixels : int
         Pixels along a side of the image.
+    planes : {1, 3}
+        One plane, or three from below to above the site (`HEIGHTS`).
 
     Raises
     ------
@@ -75,8 +91,8 @@ def slice_image(
         BAD_STRUCTURE, NOT_PERIODIC or NO_PLANE: see `cells`, `spectra`, `planes`.
     """
     view = _find_view(rho, structure, hkl, through, window, pixels)
-    image = _evaluate(view.spectrum, view.plane, view.cell, view.offsets)
-    return Slice(image, view.side, view.lattice_constant)
+    images = [_evaluate(view.spectrum, plane, view.cell, view.offsets) for plane in view.planes(planes)]
+    return Slice(_stacked(images), view.side, view.lattice_constant)
 
 
 def slice_image_as_published(
@@ -88,6 +104,7 @@ def slice_image_as_published(
     window: Window,
     pixels: int,
     shape: tuple[int, int, int],
+    planes: int = 1,
 ) -> Slice:
     """Density on a lattice plane in the order of steps of Massa et al. 2024.
 
@@ -102,14 +119,8 @@ def slice_image_as_published(
     """
     view = _find_view(rho, structure, hkl, through, window, pixels)
     grid = regrid(rho, shape)
-    x, y = np.meshgrid(view.offsets, -view.offsets)
-    in_plane = np.stack([x, y], axis=-1) @ view.plane.orientation.axes[:2] @ np.linalg.inv(view.cell.primitive)
-    image = np.zeros((pixels, pixels))
-    for centre in view.plane.centres:
-        frac_coords = (centre + in_plane) @ np.linalg.inv(view.cell.multiples)  # of the file's cell
-        points = np.moveaxis(frac_coords * shape, -1, 0)
-        image += scipy.ndimage.map_coordinates(grid, points, order=1, mode="grid-wrap")
-    return Slice(image / len(view.plane.centres), view.side, view.lattice_constant)
+    images = [_interpolate(grid, plane, view.cell, view.offsets) for plane in view.planes(planes)]
+    return Slice(_stacked(images), view.side, view.lattice_constant)
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,10 @@ class _View:
     def lattice_constant(self) -> float:
         """First conventional lattice constant, a [A]."""
         return float(np.linalg.norm(self.cell.lattice[0]))
+
+    def planes(self, number: int) -> list[Plane]:
+        """Give the plane through the site, or three."""
+        return [self.plane if height == 0 else self.plane.lifted(self.cell, height) for height in HEIGHTS[number]]
 
 
 def _find_view(
@@ -166,3 +181,20 @@ def _fold(spectrum: Spectrum, plane: Plane) -> tuple[Floats, Floats, Complexes]:
     folded = np.bincount(slots, coefficients.real, size) + 1j * np.bincount(slots, coefficients.imag, size)
     axes = (np.arange(index.min(), index.max() + 1, dtype=np.float64) for index in (p, q))
     return *axes, folded.reshape(-1, n_q)  # type: ignore[return-value]
+
+
+def _interpolate(grid: Floats, plane: Plane, cell: StandardCell, offsets: Floats) -> Floats:
+    """Image (p, p) [e/A^3] by linear interpolation of a grid (na, nb, nc) of the file's cell."""
+    x, y = np.meshgrid(offsets, -offsets)
+    in_plane = np.stack([x, y], axis=-1) @ plane.orientation.axes[:2] @ np.linalg.inv(cell.primitive)
+    image = np.zeros(x.shape)
+    for centre in plane.centres:
+        frac_coords = (centre + in_plane) @ np.linalg.inv(cell.multiples)  # of the file's cell
+        points = np.moveaxis(frac_coords * grid.shape, -1, 0)
+        image += scipy.ndimage.map_coordinates(grid, points, order=1, mode="grid-wrap")
+    return np.asarray(image / len(plane.centres))
+
+
+def _stacked(images: list[Floats]) -> Floats:
+    """One image (p, p) as it is, several as (n, p, p)."""
+    return images[0] if len(images) == 1 else np.stack(images)

@@ -49,7 +49,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
-        """Make this backbone's inputs of the materials' images (n, p, p) in [-1, 1], texts, side values (n, 2)."""
+        """Make this backbone's inputs of images (n, p, p) or (n, 3, p, p) in [-1, 1], texts, side values (n, 2)."""
 
     def fit_side(self, side: Side) -> None:
         """Take the scale of side values from those of the training part; a backbone that reads none has no use."""
@@ -70,7 +70,8 @@ class Backbone(nn.Module, ABC):
 class ImageBackbone(Backbone):
     """A timm model without classifier, globally pooled.
 
-    The single channel of a density image is repeated for the three channels that pretrained networks expect.
+    The single channel of a density image is repeated for the three channels that pretrained networks expect; three
+    planes (``slices.planes: 3``) are the three channels.
 
     BatchNorm layers of pretrained weights keep their running statistics when everything is unfrozen (the usual advice
     for fine-tuning): on 64 demo crystals re-estimating them from batches of 16 doubled the validation loss.
@@ -125,7 +126,7 @@ class ImageBackbone(Backbone):
         return self
 
     def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
-        """Make inputs ``images`` (n, p, p) float32 in [-1, 1]."""
+        """Make inputs ``images`` (n, p, p) or (n, 3, p, p) float32 in [-1, 1]."""
         assert images is not None, "an image backbone needs images"
         return ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32)))
 
@@ -145,7 +146,8 @@ class ImageBackbone(Backbone):
 
     def forward(self, batch: Batch) -> Tensor:
         """Pooled features (b, n_features)."""
-        pixels = batch["images"][:, None]
+        images = batch["images"]
+        pixels = images if images.ndim == 4 else images[:, None]
         if self.size is not None and pixels.shape[-1] != self.size:
             pixels = nn.functional.interpolate(
                 pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False

@@ -37,7 +37,7 @@ class ArrayInputs(Inputs):
     Parameters
     ----------
     name : str
-        Key in the batch, e.g. ``images`` (n, p, p) or ``features`` (n, f).
+        Key in the batch, e.g. ``images`` (n, p, p) or (n, 3, p, p), or ``features`` (n, f).
     values : (n, ...) tensor
     n_cut : int
         How many texts were cut.

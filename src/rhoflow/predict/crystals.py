@@ -47,7 +47,7 @@ class NewCrystal:
         In the cell.
     extremes : tuple of 2 float, or None
         Minimum and maximum of the field on the unified grid [e/A^3]; None where no image is made.
-    image : (p, p) float32 array or None
+    image : (p, p) or (3, p, p) float32 array or None
         In [-1, 1].
     side : tuple of 2 float, or None
         Amplitude of the slice [e/A^3] and lattice constant [A].

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rhoflow.dataset.stores import KEPT, read_kept, shard_ids, store_path
+from rhoflow.density.images import site_plane
 from rhoflow.materials.digests import read_json
 from rhoflow.materials.ids import hash_integer
 from rhoflow.report.labels import prototype_label
@@ -24,7 +25,7 @@ class Picture:
     Attributes
     ----------
     image : (p, p) float32 array
-        Scaled density, dimensionless in [-1, 1]; rows along -y, columns along +x.
+        Scaled density on the plane through the site, dimensionless in [-1, 1]; rows along -y, columns along +x.
     side : float
         Side of the square [A].
     lattice_constant : float
@@ -83,7 +84,7 @@ def read_pictures(root: Path, ids: Sequence[str]) -> dict[str, Picture]:
 
 def _stored_pictures(file: Path, wanted: set[str]) -> dict[str, Picture]:
     with np.load(file, allow_pickle=False) as store:
-        images, sides, constants = store["image"], store["side"], store["lattice_constant"]
+        images, sides, constants = site_plane(store["image"]), store["side"], store["lattice_constant"]
         return {
             material_id: Picture(images[k], float(sides[k]), float(constants[k]))
             for k, material_id in enumerate(store["ids"].tolist())

@@ -79,7 +79,7 @@ def _quantiles(view: View) -> NDArray[np.float64]:
 
 
 def _pixels(view: View) -> NDArray[np.float32]:
-    """Give (n, p * p) pixels in [-1, 1], without the amplitude that scaling took away."""
+    """Give (n, p * p) pixels of one plane, or of three in a row, in [-1, 1], without the amplitude."""
     assert view.images is not None
     return view.images.reshape(len(view.images), -1)
 
