@@ -24,6 +24,7 @@ from rhoflow.dataset.versions import Frozen
 from rhoflow.errors import Reason, StudyError
 from rhoflow.materials.digests import atomic, read_json, write_json
 from rhoflow.materials.shards import ShardReport
+from rhoflow.materials.spreadsheet import spreadsheet_safe
 from rhoflow.sources.plan import plan_paths, read_plan
 from rhoflow.sources.stable import parquet_bytes
 
@@ -220,7 +221,7 @@ def _fences_file(options: Clean, fences: Fences | None, n: int, n_outliers: int)
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     with atomic(path) as part:
-        table.to_csv(part, index=False, lineterminator="\n")
+        spreadsheet_safe(table).to_csv(part, index=False, lineterminator="\n")
 
 
 def _write_targets(path: Path, values: pd.DataFrame) -> None:

@@ -7,13 +7,8 @@ because a density that is shifted by one number or belongs to other elements loo
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
 import warnings
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,21 +24,12 @@ from rhoflow.density.cube import is_cube, read_cube
 from rhoflow.density.header import check_cell, read_header
 from rhoflow.density.symbols import borrow_symbols
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.unpack import is_packed, unpack
 
 # Names of the blocks after the first, by how many there are.
 _SPIN_FIELDS = {0: (), 1: ("spin",), 3: ("spin_x", "spin_y", "spin_z")}
 
 
-def _gunzip(file: BinaryIO) -> BinaryIO:
-    """Unpack a whole file at once: a quarter less time than gzip.open in small steps."""
-    return BytesIO(gzip.decompress(file.read()))
-
-
-_DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], Any]] = {
-    b"\x1f\x8b": _gunzip,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"BZh": bz2.open,
-}
 # Real files integrate to whole numbers within 1e-7 of the count (11 digits) or 2e-6 (CHG, 5 digits); overlapped-atom
 # and all-electron files (AECCAR) miss by 0.01 and more.
 _ELECTRONS_ATOL = 1e-3
@@ -181,28 +167,10 @@ def _open(path: Path) -> BinaryIO:
         ) from error
     start = file.read(6)
     file.seek(0)
-    for magic, decompressor in _DECOMPRESSORS.items():
-        if start.startswith(magic):
-            with file:
-                return BytesIO(_decompress(decompressor, file, path))
+    if is_packed(start):
+        with file:
+            return BytesIO(unpack(file.read(), path))
     return file
-
-
-def _decompress(decompressor: Callable[[BinaryIO], Any], file: BinaryIO, path: Path) -> bytes:
-    try:
-        with decompressor(file) as stream:
-            content: bytes = stream.read()
-    except EOFError as error:
-        raise RejectedMaterialError(
-            Reason.TRUNCATED, f"{path}: the compressed file ends too early ({error}); copy it again"
-        ) from error
-    except (OSError, lzma.LZMAError, zlib.error) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk fails, not this material
-        raise RejectedMaterialError(
-            Reason.UNREADABLE, f"{path}: damaged compressed file ({error}); copy it again"
-        ) from error
-    return content
 
 
 def _parse(text: BinaryIO, path: Path, structure_path: Path | None, whole_electrons: bool) -> Volumetric:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import atomic, write_json
+from rhoflow.materials.spreadsheet import spreadsheet_safe
 from rhoflow.predict.ensemble import Ensemble, Prediction
 
 COLUMNS = ("file", "formula", "target", "unit", "mean", "sd", "low", "high", "n_runs", "warnings", "refused")
@@ -33,7 +34,7 @@ def write_predictions(path: Path, ensemble: Ensemble, predictions: Sequence[Pred
     for row in rows:
         row["warnings"] = "; ".join(row["warnings"])
     with atomic(path) as part:
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(part, index=False, lineterminator="\n")
+        spreadsheet_safe(pd.DataFrame(rows, columns=list(COLUMNS))).to_csv(part, index=False, lineterminator="\n")
 
 
 def format_predictions(ensemble: Ensemble, predictions: Sequence[Prediction]) -> str:

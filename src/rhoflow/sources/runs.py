@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.unpack import capped
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _G_PER_CM3 = 1.66053906660  # of one unified atomic mass unit per A^3 (CODATA 2018)
@@ -129,7 +130,7 @@ def read_packed(path: Path, parse: Callable[[IO[bytes]], Any]) -> Any:
     """Parse a file that may be packed; whatever is wrong with its content is a rejection."""
     try:
         with _OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
-            return parse(file)
+            return parse(capped(file, path) if path.suffix in _OPENERS else file)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE, f"{path}: {error.strerror}; check the file and its permissions"

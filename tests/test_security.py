@@ -1,0 +1,285 @@
+"""What comes from outside is not believed: the threats of docs/security.md that no room's own tests hold."""
+
+from __future__ import annotations
+
+import ast
+import bz2
+import gzip
+import io
+import lzma
+import re
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from snakemake.common.configfile import load_configfile
+from snakemake.exceptions import WorkflowError
+from vasp_text import NACL, chgcar_text, waves
+
+from rhoflow.config import load_study, read_study_file
+from rhoflow.density.read import read_density
+from rhoflow.errors import Reason, RejectedMaterialError, StudyError
+from rhoflow.materials import unpack as u
+from rhoflow.materials.ids import check_id
+from rhoflow.materials.spreadsheet import spreadsheet_safe
+from rhoflow.sources.runs import read_run
+
+GOOD = chgcar_text(NACL, [waves((6, 5, 7), 8)])
+MIB = 2**20
+PACK = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+EACH = pytest.mark.parametrize("pack", PACK.values(), ids=list(PACK))
+
+
+@contextmanager
+def memory_below(n_bytes: float) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < n_bytes
+    finally:
+        tracemalloc.stop()
+
+
+# Names
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=120))
+def test_accepted_id_names_a_file_in_its_folder(material_id: str) -> None:
+    try:
+        check_id(material_id)
+    except RejectedMaterialError:
+        return
+    folder = Path("/results/study/store")
+    assert (folder / material_id).parent == folder
+    assert (folder / material_id).resolve().parent == folder.resolve()
+    assert not material_id.startswith((".", "-", "="))
+
+
+# Packed files
+
+
+@pytest.fixture
+def small_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(u, "ALWAYS", MIB // 4)
+
+
+@EACH
+def test_bomb_is_refused_before_it_fills_the_memory(
+    pack: Callable[[bytes], bytes], tmp_path: Path, small_allowance: None
+) -> None:
+    bomb = pack(bytes(32 * MIB))  # shrinks by 1000 and more
+    path = tmp_path / "CHGCAR"
+    path.write_bytes(bomb)
+    memory = 2 * u.most_unpacked(len(bomb)) + 12 * MIB  # of which xz takes 8 for its dictionary
+    assert memory < 30 * MIB
+    with memory_below(memory), pytest.raises(RejectedMaterialError, match="which no density or run does"):
+        read_density(path)
+
+
+def test_many_small_bombs_in_a_row_are_one_bomb(tmp_path: Path, small_allowance: None) -> None:
+    one = gzip.compress(bytes(MIB // 8))
+    assert len(u.unpack(one, tmp_path)) == MIB // 8
+    with pytest.raises(RejectedMaterialError, match="unpack to more than"):
+        u.unpack(one * 100, tmp_path)
+
+
+@EACH
+def test_packed_density_reads_as_the_plain_one(
+    pack: Callable[[bytes], bytes], tmp_path: Path, small_allowance: None
+) -> None:
+    half = len(GOOD) // 2
+    packed, plain = tmp_path / "packed", tmp_path / "plain"
+    packed.write_bytes(pack(GOOD[:half]) + pack(GOOD[half:]))  # joined, as the packers allow
+    plain.write_bytes(GOOD)
+    np.testing.assert_array_equal(read_density(packed).total, read_density(plain).total)
+
+
+def test_allowance_is_nine_times_what_the_densities_at_hand_need(demo: Path) -> None:
+    largest = max(len(lzma.decompress(file.read_bytes())) / file.stat().st_size for file in demo.glob("Mg2*/*.xz"))
+    assert 15 < largest < 25
+    assert 8 * largest < u.MOST_TIMES < 16 * largest
+
+
+@EACH
+def test_bomb_of_a_run_is_refused_while_it_streams(
+    pack: Callable[[bytes], bytes], tmp_path: Path, small_allowance: None
+) -> None:
+    suffix = next(key for key, value in PACK.items() if value is pack)
+    path = tmp_path / f"OUTCAR.{suffix}"
+    bomb = pack(b"a line of a run\n" * (MIB // 4))
+    path.write_bytes(bomb)
+    with pytest.raises(RejectedMaterialError, match="which no density or run does"):
+        read_run(path)
+
+
+# Numbers that a file declares
+
+HUGE = "10000 10000 10000"  # 10^12 points, 8 TB
+
+
+def test_chgcar_with_a_huge_grid_allocates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "CHGCAR"
+    path.write_bytes(GOOD.replace(b"6    5    7", HUGE.encode(), 1))
+    assert HUGE.encode() in path.read_bytes()
+    with memory_below(8 * MIB), pytest.raises(RejectedMaterialError, match="for 1000000000000 values"):
+        read_density(path)
+
+
+def test_cube_with_a_huge_grid_allocates_nothing(tmp_path: Path) -> None:
+    axes = "10000 0.0005 0 0\n10000 0 0.0005 0\n10000 0 0 0.0005\n"
+    path = tmp_path / "x.cube"
+    path.write_text(f"a\nb\n1 0 0 0\n{axes}2 2.0 0 0 0\n1.0 1.0 1.0\n")
+    with memory_below(8 * MIB), pytest.raises(RejectedMaterialError, match="for 1000000000000 values") as refused:
+        read_density(path)
+    assert refused.value.reason is Reason.TRUNCATED
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!python/object/apply:os.system ['touch planted']", "!!python/name:os.system", "!!python/object/new:os.x []"],
+)
+def test_tag_in_a_study_runs_nothing(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "study.yaml"
+    study.write_text(f"study: {value}\n")
+    with pytest.raises(StudyError, match=r"no YAML of plain values .* tags such as !!python"):
+        read_study_file(study)
+    # Snakemake reads the same file with a loader of its own: what gets through it is no valid study.
+    with pytest.raises((WorkflowError, StudyError)):
+        load_study(load_configfile(study))
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"- a\n", "holds a list"), (b"a: [", "no YAML"), (b"\xff", "cannot be read")]
+)
+def test_file_that_is_no_study_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "study.yaml").write_bytes(content)
+    with pytest.raises(StudyError, match=says):
+        read_study_file(tmp_path / "study.yaml")
+
+
+# Spreadsheets
+
+
+@pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
+def test_text_that_a_spreadsheet_would_compute_is_marked(cell: str) -> None:
+    table = pd.DataFrame({"material_id": [cell, "NaCl"], "value": [-1.5, 2.0]})
+    written = spreadsheet_safe(table).to_csv(index=False)
+    read = pd.read_csv(io.StringIO(written))
+    assert read["material_id"].tolist() == ["'" + cell.replace("\r", " "), "NaCl"]
+    assert read["value"].tolist() == [-1.5, 2.0]
+
+
+@pytest.mark.parametrize("cell", ["-1.5", "+2", "-1e-3", "NaCl", "", "a=b", None, float("nan")])
+def test_numbers_and_plain_text_stay_as_they_are(cell: object) -> None:
+    table = pd.DataFrame({"x": [cell, "y"]})
+    pd.testing.assert_frame_equal(spreadsheet_safe(table), table)
+
+
+@pytest.mark.parametrize("module", ["dataset/clean.py", "predict/table.py", "report/tables.py"])
+def test_tables_with_text_from_outside_are_marked(module: str, project: Path) -> None:
+    source = (project / "src/rhoflow" / module).read_text()
+    assert re.search(r"spreadsheet_safe\([^\n]*\)\.to_csv\(", source)
+
+
+# Shell commands
+
+# Never text of a user or a file: paths made of the study's name, shard numbers and closed lists; options of our own.
+PLAIN = {
+    *("root", "scratch", "runs", "shards", "levels", "keep", "snapshot", "given", "frozen", "searched", "series"),
+}
+
+
+def shell_strings(text: str) -> list[str]:
+    """What stands after `shell:` in each rule."""
+    return re.findall(r"^ +shell:\n((?:^ +[\"'].*\n)+)", text, re.M)
+
+
+def test_data_in_shell_commands_is_quoted(project: Path) -> None:
+    commands = [one for file in sorted((project / "rules").glob("*.smk")) for one in shell_strings(file.read_text())]
+    assert len(commands) > 15
+    for command in commands:
+        for name in re.findall(r"\{params\.(\w+)\}", command):
+            assert name in PLAIN, f"{{params.{name}}} needs :q in {command}"
+
+
+def test_free_text_of_the_study_reaches_a_command_quoted_only(project: Path) -> None:
+    for file in sorted((project / "rules").glob("*.smk")):
+        for command in shell_strings(file.read_text()):
+            assert "{STUDY" not in command
+            assert "{config" not in command
+            assert not re.search(r"\{params\.(options|study)\}", command)
+
+
+@pytest.mark.parametrize("name", ["a b", "a;b", "$(x)", "`x`", "a'b", "../x", "-x", "a\nb", "a|b", "a\n"])
+def test_name_of_a_study_is_safe_in_paths_and_commands(name: str) -> None:
+    with pytest.raises(StudyError, match="study"):
+        load_study({"study": name})
+
+
+# Pickles
+
+
+def unpickling_calls(path: Path) -> Iterator[str]:
+    """Calls that could run what a file says."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            for name in names:
+                if name.split(".")[0] in {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}:
+                    yield f"import {name}"
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        call = ast.unparse(node.func)
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        safe = {
+            "torch.load": options.get("weights_only") == "True",
+            "np.load": options.get("allow_pickle", "False") == "False",
+            "np.savez": options.get("allow_pickle", "False") == "False",
+            "pd.read_pickle": False,
+            "yaml.load": False,
+            "yaml.full_load": False,
+            "yaml.unsafe_load": False,
+        }
+        if not safe.get(call, True):
+            yield ast.unparse(node)
+        if options.get("trust_remote_code") not in {None, "False"} or options.get("shell") == "True":
+            yield ast.unparse(node)
+
+
+def test_nothing_is_unpickled_or_handed_to_a_shell(project: Path) -> None:
+    files = [*(project / "src").rglob("*.py"), *(project / "workflow").rglob("*.py")]
+    assert len(files) > 100
+    assert {str(file): found for file in files if (found := list(unpickling_calls(file)))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import pickle", "from joblib import load", "torch.load(f)", "torch.load(f, weights_only=False)"]
+    + [
+        "np.load(f, allow_pickle=True)",
+        "yaml.load(f)",
+        "x.run('ls', shell=True)",
+        "M.load(f, trust_remote_code=True)",
+    ],
+)
+def test_search_for_pickles_finds_them(line: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(line)
+    assert list(unpickling_calls(tmp_path / "x.py"))
+
+
+def test_template_language_of_snakemake_is_named_by_the_doctor(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("__use_yte__: true\nstudy: ?open('planted', 'w') and 'x'\n")
+    with pytest.raises(StudyError, match="__use_yte__: unknown key"):
+        read_study_file(tmp_path / "study.yaml")
