@@ -32,8 +32,9 @@ class ClipBackbone(Backbone):
     """Both embeddings of a crystal, joined.
 
     The single channel of a density image is repeated for the three that the tower expects. It becomes a pixel
-    (image + 1) / 2 in [0, 1], is resized as by open_clip's own transform (antialiased, cut off at 0 and 1) but in
-    floating point, and each channel is shifted and scaled by the mean and standard deviation of the weights.
+    (image + 1) / 2 in [0, 1], is resized as by open_clip's own transform (antialiased, cut off at 0 and 1 after each
+    direction) but in floating point, and each channel is shifted and scaled by mean and standard deviation of the
+    weights.
 
     CLIP compares embeddings of length one, so their length was never trained: it is taken out, and their entries are
     scaled by the root of the width, to a mean square of one. Entries of the joined vector are then of order one too.
@@ -113,10 +114,12 @@ class ClipBackbone(Backbone):
     def pixels(self, images: Tensor) -> Tensor:
         """Make what the image tower sees (b, 3, *size) of images (b, p, p) in [-1, 1]."""
         pixels = (images[:, None] + 1) / 2
-        if pixels.shape[-2:] != self.size:
-            pixels = nn.functional.interpolate(
-                pixels, size=self.size, mode=self.interpolation, antialias=True, align_corners=False
-            ).clamp(0, 1)
+        height, width = self.size
+        for size in ((pixels.shape[-2], width), (height, width)):  # one direction after the other, as Pillow
+            if pixels.shape[-2:] != size:
+                pixels = nn.functional.interpolate(
+                    pixels, size=size, mode=self.interpolation, antialias=True, align_corners=False
+                ).clamp(0, 1)
         return pixels * self.scale + self.shift
 
     def forward(self, batch: Batch) -> Tensor:
@@ -159,19 +162,17 @@ def clip_backbone(options: Clip) -> ClipBackbone:
         If the architecture is unknown, or the weights are missing or belong to another one.
     """
     found = architecture(options.model)
-    preprocess = {**vars(PreprocessCfg()), **found.preprocess}
+    file, expected = (None, found.preprocess) if options.weights == RANDOM else weights_file(options, found)
     towers: Any = build_towers(found)
-    if options.weights != RANDOM:
-        file, expected = weights_file(options, found)
+    if file:
         load_towers(towers, file, options)
-        preprocess |= expected
     height, width = timm.layers.to_2tuple(towers.visual.image_size)
     return ClipBackbone(
         towers,
         tokenizer_of(found),
         size=(height, width),
-        preprocess=preprocess,
-        pretrained=options.weights != RANDOM,
+        preprocess={**vars(PreprocessCfg()), **found.preprocess, **expected},
+        pretrained=file is not None,
         width=int(found.settings["embed_dim"]),
         join=options.join,
     )
