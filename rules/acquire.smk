@@ -1,6 +1,24 @@
 # Which materials, in which shards; their densities on the native grid; their densities of states.
 # Long steps tell their progress in the log and, through tee, in the terminal.
 
+# Compute nodes are offline: what downloads runs beside snakemake, unless the profile names a partition for it.
+if runs_beside("query", asks=ASKED):
+
+    localrules:
+        query,
+
+
+if runs_beside("ingest", asks=CONNECTIONS):
+
+    localrules:
+        ingest,
+
+
+if runs_beside("dos", asks=CONNECTIONS):
+
+    localrules:
+        dos,
+
 
 if ASKED:
 

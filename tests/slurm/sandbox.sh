@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# A throw-away SLURM of one machine for the tests: two nodes (cpu1, gpu1), four pretended GPUs, real queues, time limits
+# and out-of-memory kills; no cgroups, no systemd, no accounting database.
+#   tests/slurm/sandbox.sh start | stop | status          (needs root, and: apt-get install slurm-wlm munge)
+# Everything is in $SLURM_SANDBOX (default /tmp/rhoflow-slurm) but for two links in /etc/slurm, because the jobstep
+# plugin takes SLURM_CONF away from its srun. Exit status 3: this machine cannot have one, and why.
+set -euo pipefail
+sandbox=${SLURM_SANDBOX:-/tmp/rhoflow-slurm}
+host=$(hostname -s)
+export SLURM_CONF="$sandbox/etc/slurm.conf"
+
+cannot() {
+  echo "$1" >&2
+  exit 3
+}
+
+check() {
+  local program file
+  for program in munged slurmctld slurmd srun; do
+    command -v "$program" >/dev/null || cannot "no $program: apt-get install --no-install-recommends slurm-wlm munge"
+  done
+  [ "$(id -u)" = 0 ] || cannot "the sandbox SLURM needs root (munged's key, devices of the pretended GPUs)"
+  for file in slurm.conf gres.conf; do
+    [ ! -e "/etc/slurm/$file" ] || [ "$(readlink "/etc/slurm/$file")" = "$sandbox/etc/$file" ] \
+      || cannot "/etc/slurm/$file is there: this machine has a SLURM of its own"
+  done
+}
+
+configure() {
+  local k gpus="Count=4"
+  mkdir -p "$sandbox"/{etc,run,log,state,spool,dev} /etc/slurm
+  chmod 755 "$sandbox" "$sandbox"/{run,log} && chmod 700 "$sandbox/etc"
+  # slurmd wants character devices; copies of /dev/null will do, and where none can be made GPUs are only counted.
+  for k in 0 1 2 3; do
+    [ -c "$sandbox/dev/nvidia$k" ] || mknod "$sandbox/dev/nvidia$k" c 1 3 || true
+  done
+  [ ! -c "$sandbox/dev/nvidia3" ] || gpus="File=$sandbox/dev/nvidia[0-3] Flags=nvidia_gpu_env"
+  printf 'AutoDetect=off\nNodeName=gpu1 Name=gpu Type=h100 %s\n' "$gpus" >"$sandbox/etc/gres.conf"
+  if [ ! -s "$sandbox/etc/munge.key" ]; then
+    (umask 277 && dd if=/dev/urandom of="$sandbox/etc/munge.key" bs=1024 count=1 status=none)
+  fi
+  cat >"$SLURM_CONF" <<CONF
+ClusterName=sandbox
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort=16817
+AuthType=auth/munge
+AuthInfo=socket=$sandbox/run/munge.sock
+CredType=cred/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+# Kills a job that uses more memory than it asked for, checked every second.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+SlurmctldPidFile=$sandbox/run/slurmctld.pid
+SlurmdPidFile=$sandbox/run/slurmd.%n.pid
+SlurmctldLogFile=$sandbox/log/slurmctld.log
+SlurmdLogFile=$sandbox/log/slurmd.%n.log
+SlurmdSpoolDir=$sandbox/spool/%n
+StateSaveLocation=$sandbox/state
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+MinJobAge=600
+InactiveLimit=0
+KillWait=2
+ReturnToService=2
+SlurmdParameters=config_overrides
+AccountingStorageType=accounting_storage/none
+# Sizes are pretended: tests wait more than they compute.
+NodeName=cpu1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=16 RealMemory=64000 State=UNKNOWN
+NodeName=gpu1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=16 RealMemory=64000 Gres=gpu:h100:4 Feature=h100 State=UNKNOWN
+PartitionName=cpu Nodes=cpu1 Default=YES MaxTime=1-00:00:00 DefMemPerCPU=500 State=UP
+PartitionName=gpu Nodes=gpu1 MaxTime=1-00:00:00 DefMemPerCPU=500 State=UP
+CONF
+  ln -sfn "$sandbox/etc/slurm.conf" /etc/slurm/slurm.conf
+  ln -sfn "$sandbox/etc/gres.conf" /etc/slurm/gres.conf
+}
+
+both_idle() {
+  [ "$(sinfo --noheader --Node --states=idle --format=%N 2>/dev/null | sort -u | wc -l)" = 2 ]
+}
+
+start() {
+  check
+  if ! both_idle; then
+    configure
+    munged --force --key-file="$sandbox/etc/munge.key" --socket="$sandbox/run/munge.sock" \
+      --pid-file="$sandbox/run/munged.pid" --log-file="$sandbox/log/munged.log" --seed-file="$sandbox/run/munged.seed"
+    slurmctld
+    slurmd -N cpu1
+    slurmd -N gpu1
+    for _ in $(seq 150); do
+      both_idle && break
+      sleep 0.2
+    done
+  fi
+  both_idle || {
+    tail -n 5 "$sandbox"/log/*.log >&2
+    exit 1
+  }
+  echo "$SLURM_CONF"
+}
+
+stop() {
+  local daemon file
+  scancel --user root 2>/dev/null || true
+  for daemon in slurmd.cpu1 slurmd.gpu1 slurmctld munged; do
+    file="$sandbox/run/$daemon.pid"
+    [ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
+  done
+  for file in slurm.conf gres.conf; do
+    [ "$(readlink "/etc/slurm/$file")" != "$sandbox/etc/$file" ] || rm "/etc/slurm/$file"
+  done
+}
+
+case ${1:-} in
+  start) start ;;
+  stop) stop ;;
+  status) sinfo --Node --format='%N %P %t %c %m %G' && squeue ;;
+  *) cannot "usage: $0 start | stop | status" ;;
+esac
