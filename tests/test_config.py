@@ -37,6 +37,49 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"clean": {"fences": {"minimum": [0, 1], "maximum": [1, 2], "minimal": 0}}},
         r"clean.fences.minimal: unknown key \(did you mean 'minimum'\?\); allowed here: minimum, maximum",
     ),
+    "unknown key of ablation": ({"ablation": {"fraction": [25]}}, r"ablation.fraction: .*did you mean 'fractions'\?"),
+    "twin of fusion alone": (
+        {"ablation": {"random": ["fusion"]}},
+        r"ablation.random = .*: .* list image and text too",
+    ),
+    "twin of no model": (
+        {"models": ["image"], "ablation": {"random": ["text"]}},
+        r"ablation.random: 'text' is not among models, which are image; add it there, or take it out here",
+    ),
+    "ablation of no model": (
+        {"models": ["image"], "ablation": {"models": ["text"]}},
+        r"ablation.models: 'text' is not among models",
+    ),
+    "ablation of no target": (
+        {"ablation": {"targets": ["k_vhr"]}},
+        r"ablation.targets: 'k_vhr' is not among targets, .*did you mean 'k_vrh'\?",
+    ),
+    "ablation at no level": (
+        {"levels": ["all"], "ablation": {"levels": ["formula"]}},
+        r"ablation.levels: 'formula' is not among levels, which are all",
+    ),
+    "share of everything": ({"ablation": {"fractions": [25, 100]}}, r"100 is no share from 1 to 99 %"),
+    "share as a number below one": ({"ablation": {"fractions": [0.25]}}, r"ablation.fractions.0 = 0.25: .* integer"),
+    "share twice": ({"ablation": {"fractions": [25, 25]}}, r"ablation.fractions = .* only once"),
+    "shuffled density": ({"ablation": {"shuffled": ["density"]}}, r"ablation.shuffled.0 = .* 'image' or 'text'"),
+    "images with a reserved name": ({"ablation": {"images": {"f25": {}}}}, r"'f25' means something else"),
+    "images with a bad name": ({"ablation": {"images": {"Spin-1": {}}}}, r"'Spin-1' is no name for images"),
+    "other images that are the same": (
+        {"ablation": {"images": {"same": {"field": "total", "slices": {"pixels": 96}}}}},
+        r"ablation.images.same: the study's own images again",
+    ),
+    "unknown key of other images": (
+        {"ablation": {"images": {"spin": {"feild": "spin"}}}},
+        r"ablation.images.spin.feild: unknown key \(did you mean 'field'\?\)",
+    ),
+    "unknown key of other slices": (
+        {"ablation": {"images": {"wide": {"slices": {"pixel": 9}}}}},
+        r"ablation.images.wide.slices.pixel: unknown key \(did you mean 'pixels'\?\)",
+    ),
+    "other slices with two windows": (
+        {"ablation": {"images": {"wide": {"slices": {"window": {"angstrom": 9}}}}}},
+        r"ablation.images.wide.slices.window = .*: give exactly one of cells and angstrom",
+    ),
     "no readout": ({"readout": {"widths": []}}, r"readout.widths = \[\]: .* at least 1 item"),
     "empty layer": ({"readout": {"widths": [16, 0]}}, r"readout.widths.1 = 0: .* greater than or equal to 1"),
     "negative seed": ({"seeds": [0, -1]}, r"seeds.1 = -1: .* greater than or equal to 0"),
@@ -72,3 +115,11 @@ def test_fence_may_be_a_single_value() -> None:
     fences = load_study({"clean": {"fences": {"minimum": [0, 0], "maximum": [1, 2]}}}).clean.fences
     assert fences is not None
     assert (fences.minimum, fences.maximum) == ((0, 0), (1, 2))
+
+
+def test_other_images_lie_over_the_studys_own_key_by_key() -> None:
+    wide = {"slices": {"window": {"cells": None, "angstrom": 9}, "plane": [1, 1, 0]}}
+    study = load_study({"slices": {"pixels": 75}, "ablation": {"images": {"wide": wide, "spin": {"field": "spin"}}}})
+    other, spin = study.with_images("wide"), study.with_images("spin")
+    assert (other.slices.window.angstrom, other.slices.plane, other.slices.pixels) == (9, (1, 1, 0), 75)
+    assert (other.field, spin.field, spin.slices) == ("total", "spin", study.slices)
