@@ -1,9 +1,13 @@
-"""Every model of a study against the references that it must beat, tested on the test set and over the folds."""
+"""Models against references, tested on the test set and over the folds: the references that every one must beat.
+
+Where the splits are repeated, the test set is that of the first partition, and the folds are those of all partitions
+that both models have runs of.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +19,11 @@ from rhoflow.report.runs import Run, Series
 from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm, swap_p
 from rhoflow.report.statistics import Metric, percentiles, resampled_scores, too_few
 from rhoflow.training.evaluate import root_mean_squared_error, score
+from rhoflow.training.names import RANDOM, base_of
 
 # Composition alone, the image without a network, the density without an image.
 REFERENCES = ("magpie-forest", "pixels-ridge", "quantiles-ridge")
-TWIN = "{}-random"  # the same architecture from random weights, where such runs are there
+TWIN = f"{{}}-{RANDOM}"  # the same architecture from random weights, where such runs are there
 # Resamples a comparison at least, so that the smallest p that B swaps can give, 1 / (B + 1), times the number of
 # comparisons stays at 0.005.
 _RESAMPLES = 200
@@ -46,6 +51,11 @@ class Pair:
     weights: NDArray[np.float64]
 
     @property
+    def repeats(self) -> list[int]:
+        """Partitions with a run of both."""
+        return replace(self.model, runs=self.runs).repeats
+
+    @property
     def folds(self) -> list[int]:
         """Folds with a run of both."""
         return sorted({run.key.fold for run in self.runs})
@@ -56,15 +66,16 @@ def pairs(series: Sequence[Series]) -> list[Pair]:
     by_kind = {(one.model, one.level): one for one in series}
     found = []
     for one in series:
-        if labels.group_of(one.model) == "baseline":
+        if labels.group_of(one.model) == "baseline" or base_of(one.model)[1]:
             continue
         twin = by_kind.get((TWIN.format(one.model), one.level))
         references = [by_kind[kind] for name in REFERENCES for kind in by_kind if kind[0] == name]
-        found += [_pair(one, other) for other in [*references, *([twin] if twin else [])]]
-    return [pair for pair in found if pair.runs]
+        found += [pair_of(one, other) for other in [*references, *([twin] if twin else [])]]
+    return [pair for pair in found if 0 in pair.repeats]
 
 
-def _pair(model: Series, reference: Series) -> Pair:
+def pair_of(model: Series, reference: Series) -> Pair:
+    """Pair of two series of one target, without runs where they have no fold and seed in common."""
     theirs = {(run.key.fold, run.key.seed): run for run in reference.runs}
     runs = tuple(run for run in model.runs if (run.key.fold, run.key.seed) in theirs)
     folds = np.array([run.key.fold for run in runs], dtype=np.intp)
@@ -89,9 +100,18 @@ def comparisons_frame(series: Sequence[Series], *, resamples: int) -> pd.DataFra
         intervals; ``p`` of the RMSE by swaps, ``detectable`` (`unit`). Over folds, on validation parts:
         ``val_rmse_difference``, ``val_t, val_dof, val_p``, ``val_detectable``. ``p_holm, val_p_holm``: corrected.
     """
+    by_target = {target: [one for one in series if one.target == target] for target in _targets(series)}
+    return families_frame([pairs(ours) for ours in by_target.values()], resamples=resamples)
+
+
+def _targets(series: Sequence[Series]) -> list[str]:
+    return list(dict.fromkeys(one.target for one in series))
+
+
+def families_frame(families: Sequence[Sequence[Pair]], *, resamples: int) -> pd.DataFrame:
+    """Compare pairs, those of one family corrected for their number (columns: `comparisons_frame`)."""
     frames = []
-    for target in dict.fromkeys(one.target for one in series):
-        found = pairs([one for one in series if one.target == target])
+    for found in families:
         bootstrap = _Bootstrap(max(resamples, _RESAMPLES * len(found)))
         level = LEVEL / max(len(found), 1)
         frame = pd.DataFrame([_row(pair, bootstrap, level, len(found)) for pair in found])
@@ -102,7 +122,7 @@ def comparisons_frame(series: Sequence[Series], *, resamples: int) -> pd.DataFra
 
 def _row(pair: Pair, bootstrap: _Bootstrap, level: float, comparisons: int) -> dict[str, Any]:
     model, reference = pair.model, pair.reference
-    on_test = _on_test(pair, bootstrap, level)
+    first = pair_of(model.of_repeat(0), reference.of_repeat(0))
     return {
         "target": model.target,
         "unit": pair.runs[0].metrics["unit"],
@@ -111,8 +131,8 @@ def _row(pair: Pair, bootstrap: _Bootstrap, level: float, comparisons: int) -> d
         "reference": reference.model,
         "reference_level": reference.level,
         "comparisons": comparisons,
-        **on_test,
-        **_over_folds(pair, level),
+        **_on_test(first, bootstrap, level, folds=len(pair.folds)),
+        **over_folds(pair, level),
     }
 
 
@@ -149,8 +169,8 @@ class _Common:
     weights: NDArray[np.float64]
 
 
-def _on_test(pair: Pair, bootstrap: _Bootstrap, level: float) -> dict[str, Any]:
-    """Difference on the test set; the same materials are drawn, or swapped, for both models."""
+def _on_test(pair: Pair, bootstrap: _Bootstrap, level: float, *, folds: int) -> dict[str, Any]:
+    """Difference on the test set of one partition; the same materials are drawn, or swapped, for both models."""
     ours = Series(pair.model.model, pair.model.target, pair.model.level, pair.runs, pair.model.groups)
     theirs = Series(pair.reference.model, pair.model.target, pair.reference.level, pair.reference_runs)
     ids, y_true, y_pred = ours.common_test()
@@ -163,7 +183,7 @@ def _on_test(pair: Pair, bootstrap: _Bootstrap, level: float) -> dict[str, Any]:
         "n": len(common.ids),
         "n_groups": len(set(groups.tolist())),
         "runs": len(pair.runs),
-        "folds": len(pair.folds),
+        "folds": folds,
         **dict.fromkeys(_ON_TEST, np.nan),
     }
     for metric in _METRICS:
@@ -196,8 +216,14 @@ def _mean(common: _Common, predictions: NDArray[np.float64], metric: Metric) -> 
     return float(np.array([np.nan if value is None else value for value in values]) @ common.weights)
 
 
-def _over_folds(pair: Pair, level: float) -> dict[str, Any]:
-    """Corrected resampled t-test of the validation RMSE: a difference a fold, the mean over its seeds."""
+def over_folds(pair: Pair, level: float) -> dict[str, Any]:
+    """Corrected resampled t-test of the validation RMSE: a difference a fold, the mean over its seeds.
+
+    Parameters
+    ----------
+    level : float
+        Of one comparison, for the smallest detectable difference.
+    """
     differences, shares = [], []
     for fold in pair.folds:
         both = [

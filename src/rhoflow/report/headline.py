@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rhoflow.report import labels
 from rhoflow.report.runs import Series
 from rhoflow.report.statistics import Interval, bootstrap_difference
+from rhoflow.training.names import base_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Comparison:
 def chosen(frame: pd.DataFrame, series: Sequence[Series], target: str, group: str) -> Series | None:
     """Return the network or baseline (`group`) with the lowest mean validation RMSE; None if none has run.
 
-    The test set has no say: the highest of many test scores is too high by luck.
+    The test set has no say: the highest of many test scores is too high by luck. Variants are controls.
     """
     rows = frame[(frame["target"] == target) & (frame["group"] == group) & (frame["part"] == "val")]
+    rows = rows[rows["model"].map(lambda model: not base_of(model)[1]).astype(bool)]
     if not rows["rmse_mean"].notna().any():
         return None
     best = rows.sort_values("rmse_mean", kind="stable").iloc[0]

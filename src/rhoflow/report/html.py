@@ -24,9 +24,10 @@ from rhoflow.report import labels
 from rhoflow.report.crystals import Picture, read_crystals, read_pictures, read_text
 from rhoflow.report.figures import Entry, read_index
 from rhoflow.report.headline import chosen, sentence
+from rhoflow.report.names import PER_TARGET, WHOLE
 from rhoflow.report.provenance import Code, code_version, collect_provenance
 from rhoflow.report.results import results_frame
-from rhoflow.report.runs import Series, read_series
+from rhoflow.report.runs import Series, main_series, read_series
 from rhoflow.report.supplements import Supplement, supplements
 from rhoflow.report.tables import results_table, training_table
 
@@ -57,19 +58,32 @@ def write_report(root: Path, out: Path, *, study: Study, code: Code | None = Non
 
 def report_content(root: Path, study: Study, code: Code) -> dict[str, Any]:
     """Everything the template prints, as text, tables and embedded images."""
-    series = read_series(root, study)
+    everything = read_series(root, study)
+    series = main_series(everything)
     frame = results_frame(series, resamples=study.report.bootstrap)
     crystals = read_crystals(root)
     origin = collect_provenance(root, study, code)
-    beside = supplements(series, frame, study=study, lineage_id=origin["lineage"]["id"])
+    beside = supplements(everything, frame, study=study, lineage_id=origin["lineage"]["id"])
     figures = _embedded(root / "figures")
     return {
         "study": study.study,
         "targets": [_target(study, target, series, frame, beside, figures, origin) for target in study.targets],
         "field": labels.FIELDS[study.field],
-        "facts": _facts(study, series, crystals, root, origin),
-        "overview": figures.get(("overview", None)),
-        "slices": figures.get(("slices", None)),
+        "facts": _facts(everything, crystals, root, origin),
+        "whole": [
+            {
+                "title": one.title,
+                "sentences": [
+                    f"{labels.target_label(target).capitalize()}: {said}"
+                    for target, said in one.sentences.items()
+                    if target not in one.tables
+                ],
+                "tables": one.whole,
+            }
+            for one in beside
+            if one.whole
+        ],
+        **{kind: figures.get((kind, None)) for kind in WHOLE},
         "crystal": one_crystal(root, study, series, frame, crystals),
         "rejected": _rejected(root),
         "splits": _splits(root, study, crystals),
@@ -96,10 +110,9 @@ def _target(
         "unit": labels.unit_label(target),
         "sentence": sentence(frame, ours, target, resamples=study.report.bootstrap) if ours else None,
         "table": results_table(frame, target, study=study, lineage_id=lineage_id) if ours else None,
-        "verdicts": [one.sentences[target] for one in beside if target in one.sentences],
-        "supplements": [one.tables[target] for one in beside if target in one.tables],
+        "supplements": [(one.tables[target], one.sentences.get(target)) for one in beside if target in one.tables],
         "training": training_table(ours, target, lineage_id=lineage_id),
-        **{kind: figures.get((kind, target)) for kind in ("parity", "learning", "distribution")},
+        **{kind: figures.get((kind, target)) for kind in PER_TARGET},
     }
 
 
@@ -123,7 +136,7 @@ def data_uri(png: bytes) -> str:
 
 
 def _facts(
-    study: Study, series: Sequence[Series], crystals: pd.DataFrame, root: Path, origin: dict[str, Any]
+    series: Sequence[Series], crystals: pd.DataFrame, root: Path, origin: dict[str, Any]
 ) -> list[tuple[str, str]]:
     """Key numbers as (number, what it counts)."""
     tests = int((crystals["part"] == "test").sum())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES
+from rhoflow.training.names import RANDOM, base_of, fraction_of, other_images
 
-NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network"}
+NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network", "clip": "CLIP"}
 IN_CONTEXT = {"llm": "Language model in context"}
 BASELINES = {
     "mean": "Mean predictor",
@@ -17,6 +18,7 @@ BASELINES = {
     "quantiles-boosting": "Density quantiles + boosting",
     "pixels-ridge": "Image pixels + ridge",
     "tfidf-ridge": "Text TF-IDF + ridge",
+    "chgnet-ridge": "CHGNet embedding + ridge",
 }
 FIELDS = {
     "total": "valence electron density",
@@ -76,20 +78,31 @@ ZEROS = {
 
 
 def is_network(model: str) -> bool:
-    """Whether a model is a network."""
-    return model in NETWORKS
+    """Whether a model, or what it is a variant of, is a network."""
+    return base_of(model)[0] in NETWORKS
 
 
 def group_of(model: str) -> str:
     """Kind of a model, a key of `GROUPS`: what is neither a network nor the language model is a baseline."""
     if is_network(model):
         return "network"
-    return "llm" if model in IN_CONTEXT else "baseline"
+    return "llm" if base_of(model)[0] in IN_CONTEXT else "baseline"
 
 
 def model_label(model: str) -> str:
-    """Name of a model in tables; its key where it has none."""
-    return (NETWORKS | IN_CONTEXT | BASELINES).get(model, model)
+    """Name of a model in tables, e.g. ``Image network, random weights``."""
+    base, variant = base_of(model)
+    name = (NETWORKS | IN_CONTEXT | BASELINES)[base]
+    return f"{name}, {variant_label(variant)}" if variant else name
+
+
+def variant_label(variant: str) -> str:
+    """Say what is changed in a variant of a model."""
+    if share := fraction_of(variant):
+        return f"{share} % of the training part"
+    if name := other_images(variant):
+        return f"images {name}"
+    return "random weights" if variant == RANDOM else f"{variant.replace('-', ' ')}s"
 
 
 def series_label(model: str, level: str) -> str:
@@ -103,9 +116,8 @@ def level_cell(level: str) -> str:
 
 
 def order(model: str, level: str) -> tuple[int, str, int, str]:
-    """Sort key: networks, the language model, baselines, each in the order of their tables; unknown names last."""
-    known = [*NETWORKS, *IN_CONTEXT, *BASELINES]
-    rank = known.index(model) if model in known else len(known)
+    """Sort key: networks, the language model, baselines, each in the order of their tables."""
+    rank = [*NETWORKS, *IN_CONTEXT, *BASELINES].index(base_of(model)[0])
     return rank, model, LEVELS.index(level) if level in LEVELS else len(LEVELS), level
 
 

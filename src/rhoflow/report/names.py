@@ -7,20 +7,56 @@ from rhoflow.report.labels import ZEROS
 from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
 FIGURE_INDEX = "figures.json"
-# Tables by name, with their formats; `zeros` is there for a target that has them.
+SALIENCY = "saliency"  # a figure of its own rule, with its own index: it needs torch
+# Kinds of figures: one a target, and one a study; a study has those of which it has the data.
+PER_TARGET = ("parity", "residuals", "curves", "ablation", "learning", "distribution")
+WHOLE = ("overview", "creation", "slices", "heights", SALIENCY, "elements")
+# Tables by name, with their formats; <name>_tests: the tests behind the sentences of a table.
 TABLES = {
     "results": ("csv", "md", "tex", "txt"),
     "comparisons": ("csv", "md", "tex"),
     "ensemble": ("csv", "md"),
     "zeros": ("csv", "md"),
     "published": ("csv", "md"),
+    "stages": ("csv", "md", "tex"),
+    "stages_tests": ("csv",),
+    "clip_trials": ("csv", "md", "tex"),
+    "clip_trials_tests": ("csv",),
+    "v1_levels": ("csv", "md", "tex"),
+    "v1_levels_tests": ("csv",),
+    "v1_stages": ("csv", "md", "tex"),
+    "ablation": ("csv", "md", "tex"),
+    "fourier": ("csv", "md", "tex"),
+    "curves": ("csv", "md", "tex"),
+    "curves_tests": ("csv",),
 }
 
 
 def table_names(study: Study) -> list[str]:
-    """Names of the files in ``tables/`` of a study."""
-    there = [name for name in TABLES if name != "zeros" or any(target in ZEROS for target in study.targets)]
-    return [f"{name}.{suffix}" for name in there for suffix in TABLES[name]]
+    """Names of the files in ``tables/`` of a study: those of which it has series."""
+    return [f"{name}.{suffix}" for name in TABLES if _has(study, name) for suffix in TABLES[name]]
+
+
+def _has(study: Study, table: str) -> bool:
+    ablation = study.ablation
+    needed = {
+        "zeros": any(target in ZEROS for target in study.targets),
+        "stages": "fusion" in study.models,
+        "v1_levels": "fusion" in study.models,
+        "v1_stages": "fusion" in study.models,
+        "clip_trials": "clip" in study.models,
+        "ablation": bool(ablation.random or ablation.shuffled or ablation.images),
+        "fourier": bool(fourier_images(study)),
+        "curves": bool(ablation.fractions),
+    }
+    return needed.get(table.removesuffix("_tests"), True)
+
+
+def fourier_images(study: Study) -> list[str]:
+    """Names of other images that show Fourier magnitudes where the study's own show the density."""
+    if study.slices.content == "fourier":
+        return []
+    return [name for name, images in study.ablation.images.items() if images.over(study.slices).content == "fourier"]
 
 
 def asked_kinds(study: Study) -> list[tuple[str, str]]:
@@ -34,6 +70,21 @@ def run_kinds(study: Study) -> list[tuple[str, str]]:
 
 
 def figure_names(study: Study) -> list[str]:
-    """Names of the figures of a study, without suffix; each is drawn as PNG and SVG."""
-    kinds = ["parity", *(["learning"] if network_kinds(study) else []), "distribution"]
-    return ["overview", *(f"{kind}_{target}" for target in study.targets for kind in kinds), "slices"]
+    """Names of the figures of a study, without suffix, in their order; each is drawn as PNG and SVG.
+
+    The saliency is not among them: see `has_saliency`.
+    """
+    there = {"curves": bool(study.ablation.fractions), "ablation": _has(study, "ablation")}
+    there["learning"] = bool(network_kinds(study))
+    per_target = [f"{kind}_{target}" for target in study.targets for kind in PER_TARGET if there.get(kind, True)]
+    drawn = ["overview", *per_target, *(kind for kind in WHOLE if kind not in ("overview", SALIENCY))]
+    return [
+        name
+        for name in drawn
+        if name.partition("_")[0] in ("overview", "parity", "learning", "distribution", "slices")
+    ]
+
+
+def has_saliency(study: Study) -> bool:
+    """Whether a study has the figure that needs a trained image network."""
+    return "image" in study.models

@@ -8,6 +8,7 @@ Papanikolaou, Sankowski 2024, arXiv 2401.09301v3); `table`, `row`, `column`, `sp
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,27 @@ def read_published() -> pd.DataFrame:
     """Read the published numbers as printed, `value` as float64 (NaN where it is no number)."""
     table = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
     return table.assign(value=pd.to_numeric(table["value"], errors="coerce"))
+
+
+def published_cell(study: str, table: str, row: str, column: str, split: str) -> dict[str, float]:
+    """Look up the published ``r2`` and ``rmse`` of one cell, as printed; NaN where none is.
+
+    Parameters
+    ----------
+    table, row, column, split : str
+        Values of the columns of that name, e.g. ``Fig. 2a``, ``Formula Text``, ``E_F``, ``val``.
+    """
+    found = _cells_by_place().get((study, table, row, column, split), {})
+    return {metric: found.get(metric, float("nan")) for metric in ("r2", "rmse")}
+
+
+@functools.cache
+def _cells_by_place() -> dict[tuple[str, ...], dict[str, float]]:
+    cells: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in read_published().to_dict("records"):
+        place = tuple(one[name] for name in ("study", "table", "row", "column", "split"))
+        cells.setdefault(place, {})[one["metric"].lower()] = one["value"]
+    return cells
 
 
 def published_frame(results: pd.DataFrame) -> pd.DataFrame:

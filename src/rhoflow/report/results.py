@@ -50,7 +50,8 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
     return frame
 
 
-def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
+def part_scores(series: Series, part: str) -> dict[str, Any]:
+    """Count and score the predictions of one part: the first columns of `results_frame`, to ``mae_sd``."""
     scores = [score(*run.part(part)[1:]) for run in series.runs]
     ids = [run.part(part)[0] for run in series.runs]
     sizes = [len(one) for one in ids]
@@ -68,6 +69,11 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     }
     for metric in _METRICS:
         row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
+    return row
+
+
+def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
+    row = part_scores(series, part)
     row |= _intervals(series, resamples) if part == "test" else dict.fromkeys(_INTERVALS, np.nan)
     row["n_asked"], row["r2_all"] = _with_unanswered(series, part, scored=(row["n_max"], row["r2_mean"]))
     row["r2_pooled"] = pooled_r2(series) if part == "val" else np.nan

@@ -5,8 +5,8 @@ A series is one model on one target at one level: its runs differ in fold and se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rhoflow.materials.digests import read_json
 from rhoflow.report.labels import order
 from rhoflow.report.names import run_kinds
 from rhoflow.training.evaluate import RunKey
-from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS
+from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS, RANDOM, base_of, series_folds, series_targets
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Run:
 class Series:
     """The runs of one model, target and level, ordered by fold and seed.
 
-    `groups` is the group of each kept material by id, None where each is its own.
+    `groups` is the group of each kept material by id, None where each is its own. `folds` is the number of folds of
+    a partition, of which repeat r has the folds r * folds to (r + 1) * folds - 1; None: there is but one partition.
     """
 
     model: str
@@ -70,6 +71,19 @@ class Series:
     level: str
     runs: tuple[Run, ...]
     groups: Mapping[str, str] | None = None
+    folds: int | None = None
+
+    @property
+    def repeats(self) -> list[int]:
+        """Numbers of the partitions that have runs, ascending."""
+        return sorted({self._repeat(run) for run in self.runs})
+
+    def of_repeat(self, repeat: int) -> Series:
+        """Give the runs of one partition, which share a test set."""
+        return replace(self, runs=tuple(run for run in self.runs if self._repeat(run) == repeat))
+
+    def _repeat(self, run: Run) -> int:
+        return run.key.fold // self.folds if self.folds else 0
 
     def groups_of(self, ids: NDArray[np.str_]) -> NDArray[np.str_]:
         """Group (n,) of each material: what never straddles a split; its id where each is its own group.
@@ -95,8 +109,8 @@ class Series:
         Raises
         ------
         StudyError
-            If two runs were tested on different materials or targets. A material without a readable answer is in
-            the test set all the same.
+            If two runs were tested on different materials or targets, as those of two partitions are. A material
+            without a readable answer is in the test set all the same.
         """
         first, *others = self.runs
         tables = [dict(zip(*_columns(run), strict=True)) for run in self.runs]
@@ -152,23 +166,32 @@ def run_folders(root: Path, study: Study) -> list[Path]:
 def _belongs(parts: tuple[str, ...], study: Study) -> bool:
     model, target, level, fold, seed = parts
     return (
-        target in study.targets
-        and (model, level) in run_kinds(study)
-        and fold in {f"fold{k}" for k in range(study.splits.folds)}
+        (model, level) in run_kinds(study)
+        and target in series_targets(study, model)
+        and fold in {f"fold{k}" for k in series_folds(study, model)}
         and seed in {f"seed{s}" for s in study.seeds}
     )
 
 
+def main_series(series: Iterable[Series]) -> list[Series]:
+    """Leave out all variants but those with random weights, and all partitions but the first.
+
+    What is left was trained on the same materials and tested on the same ones.
+    """
+    first = [one.of_repeat(0) for one in series if base_of(one.model)[1] in ("", RANDOM)]
+    return [one for one in first if one.runs]
+
+
 def read_series(root: Path, study: Study) -> list[Series]:
-    """All series of a study, by target in the study's order, in the order of the tables."""
+    """All series of a study, variants too, by target in the study's order, in the order of the tables."""
     kinds: dict[tuple[str, str, str], list[Run]] = {}
     for folder in run_folders(root, study):
         run = read_run(folder)
         kinds.setdefault((run.key.target, run.key.model, run.key.level), []).append(run)
-    strategy = study.splits.strategy
+    strategy, folds = study.splits.strategy, study.splits.folds
     groups = None if strategy == "random" or not kinds else resampled_groups(root, strategy)
     series = [
-        Series(model, target, level, tuple(sorted(runs, key=lambda run: (run.key.fold, run.key.seed))), groups)
+        Series(model, target, level, tuple(sorted(runs, key=lambda run: (run.key.fold, run.key.seed))), groups, folds)
         for (target, model, level), runs in kinds.items()
     ]
     return sorted(series, key=lambda one: (study.targets.index(one.target), *order(one.model, one.level)))

@@ -12,12 +12,13 @@ import pandas as pd
 from rhoflow.config import Study
 from rhoflow.dataset.names import PARTS
 from rhoflow.materials.digests import atomic
+from rhoflow.materials.spreadsheet import spreadsheet_safe
 from rhoflow.report import labels
 from rhoflow.report.names import TABLES
 from rhoflow.report.provenance import Code, code_version, lineage
 from rhoflow.report.render import Row, Table, escape_markdown, to_latex, to_markdown, to_terminal
 from rhoflow.report.results import epochs_used, results_frame, texts_cut, weights_used, why_stopped
-from rhoflow.report.runs import Series, read_series
+from rhoflow.report.runs import Series, main_series, read_series
 from rhoflow.report.supplements import NO_RUN, supplements
 
 _Numbers = dict[tuple[str, str], dict[str, dict[str, Any]]]
@@ -179,10 +180,11 @@ def _moved(columns: frozenset[int], keep: list[int]) -> frozenset[int]:
 
 def result_tables(series: Sequence[Series], study: Study, lineage_id: str) -> tuple[pd.DataFrame, list[Table]]:
     """Frame, and the result tables then the training tables of all targets that have runs."""
-    frame = results_frame(series, resamples=study.report.bootstrap)
-    present = [target for target in study.targets if any(one.target == target for one in series)]
+    main = main_series(series)
+    frame = results_frame(main, resamples=study.report.bootstrap)
+    present = [target for target in study.targets if any(one.target == target for one in main)]
     results = [results_table(frame, target, study=study, lineage_id=lineage_id) for target in present]
-    training = [training_table(series, target, lineage_id=lineage_id) for target in present]
+    training = [training_table(main, target, lineage_id=lineage_id) for target in present]
     return frame, [*results, *(table for table in training if table is not None)]
 
 
@@ -209,13 +211,15 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
         intro = "\n".join(
             [f"# {one.title} of the study {study.study}\n", *(f"{escape_markdown(sentence)}\n" for sentence in said)]
         )
-        _write_table(out, one.name, intro, one.frame, list(one.tables.values()), one.empty)
+        _write_table(out, one.name, intro, one.frame, [*one.tables.values(), *one.whole], one.empty)
+        if one.tests is not None:
+            _write(out / f"{one.name}_tests.csv", one.tests.to_csv(index=False, lineterminator="\n"))
 
 
 def _write_table(out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table], empty: str) -> None:
     """Write a table in those of its formats that all tables share."""
     texts = {
-        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "csv": spreadsheet_safe(frame).to_csv(index=False, lineterminator="\n"),
         "md": "\n".join([intro, *map(to_markdown, tables)]) if tables else empty,
         "tex": "\n".join(map(to_latex, tables)) or f"% {empty}",
     }

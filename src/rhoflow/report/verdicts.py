@@ -98,13 +98,13 @@ def verdict(frame: pd.DataFrame, target: str) -> str | None:
     return (
         f"By RMSE, after Holm's correction at 5 % over {m} comparisons of {models} models with"
         f" {len({_reference(row) for row in rows})} references. On the {labels.span(n[0], n[-1])} test crystals, the"
-        f" trained models fixed: {_found(rows, 'p_holm', target)} Over {labels.span(folds[0], folds[-1])} folds,"
-        f" retraining included: {_found(rows, 'val_p_holm', target)} What is not significant is not shown to be"
+        f" trained models fixed: {findings(rows, 'p_holm', target)} Over {labels.span(folds[0], folds[-1])} folds,"
+        f" retraining included: {findings(rows, 'val_p_holm', target)} What is not significant is not shown to be"
         " equal."
     )
 
 
-def _found(rows: list[dict[str, Any]], p: str, target: str) -> str:
+def findings(rows: list[dict[str, Any]], p: str, target: str) -> str:
     """Tell what one test found, and the smallest difference that it could have found."""
     better: dict[str, list[str]] = {}
     worse: dict[str, list[str]] = {}

@@ -1,0 +1,195 @@
+"""The four stages of the transfer, laid out as Table 13 of arXiv 2401.09301v1: images, then images and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rhoflow.dataset.names import NO_TEXT, PARTS, TEXT_LEVELS
+from rhoflow.report import labels
+from rhoflow.report.published import published_cell
+from rhoflow.report.render import Row, Table
+from rhoflow.report.runs import Series
+from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm
+from rhoflow.report.statistics import mean_sd
+from rhoflow.report.text_levels import ROWS, SHORT, SOURCE, SPLITS, TEXTS, training_range
+
+# Stage of the paper, and the network and stage of its training that it is.
+STAGES = {
+    "Pre-Trained (images)": ("image", "readout"),
+    "Finetuning (image)": ("image", "finetune"),
+    "Pre-Trained (images+text)": ("fusion", "readout"),
+    "Finetuning (images+text)": ("fusion", "finetune"),
+}
+_METRICS = ("r2", "rmse", "mae")
+
+
+def transfer_frame(series: Sequence[Series]) -> pd.DataFrame:
+    """One row a target, text level, stage of the transfer and part.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        `rhoflow.report.runs.main_series`; their metrics.json hold the metrics after each stage.
+
+    Returns
+    -------
+    DataFrame
+        ``target, unit, level`` (`none` for images alone), ``stage``, ``part``, ``runs``, ``n``, ``n_max``;
+        ``<metric>_mean, <metric>_sd`` over the runs, ``rmse_scaled_mean, rmse_scaled_sd``; ``published_r2,
+        published_rmse`` (on that scale). On rows of `val`, the step from the stage before, by the corrected resampled
+        t-test over folds: ``change`` of the RMSE (`unit`), ``t, dof, p``, ``detectable`` and ``p_holm``.
+    """
+    frames = []
+    for target in dict.fromkeys(one.target for one in series):
+        ours = {(one.model, one.level): one for one in series if one.target == target}
+        rows = [row for level in _levels(ours) for row in _level_rows(ours, level)]
+        if rows:
+            frame = pd.DataFrame(rows)
+            frames.append(frame.assign(p_holm=holm(frame["p"])))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _levels(ours: dict[tuple[str, str], Series]) -> list[str]:
+    return [NO_TEXT, *(level for level in TEXT_LEVELS if ("fusion", level) in ours)]
+
+
+def _level_rows(ours: dict[tuple[str, str], Series], level: str) -> Iterator[dict[str, Any]]:
+    """Rows of two stages: those of the image network, or of its fusion with the texts of a level."""
+    model = "image" if level == NO_TEXT else "fusion"
+    one, image = ours.get((model, level)), ours.get(("image", NO_TEXT))
+    if one is None:
+        return
+    comparisons = 2 * len(_levels(ours)) - 1
+    before = None if model == "image" else image and _scores(image, "finetune")
+    for stage, (network, name) in STAGES.items():
+        if network != model:
+            continue
+        scores = _scores(one, name)
+        for part in PARTS if scores else ():
+            row = {"target": one.target, "unit": one.runs[0].metrics["unit"], "level": level, "stage": stage}
+            row |= _stage_row(one, scores, part)
+            step = _step(one, scores, before or {}, LEVEL / comparisons) if part == "val" else {}
+            yield row | _published_stage(one, stage, part) | dict.fromkeys(_STEP, np.nan) | step
+        before = scores
+
+
+_STEP = ("change", "t", "dof", "p", "detectable")
+_Scores = dict[tuple[int, int], dict[str, dict[str, float | None]]]
+
+
+def _scores(series: Series, stage: str) -> _Scores:
+    """Metrics by part after a stage, by (fold, seed); runs without them left out."""
+    found: _Scores = {}
+    for run in series.runs:
+        for one in (run.metrics["training"] or {}).get("stages", []):
+            if one["name"] == stage and one.get("metrics"):
+                found[run.key.fold, run.key.seed] = one["metrics"]
+    return found
+
+
+def _stage_row(series: Series, scores: _Scores, part: str) -> dict[str, Any]:
+    runs = [run for run in series.runs if (run.key.fold, run.key.seed) in scores]
+    sizes = [run.metrics["n"][part] for run in runs]
+    row: dict[str, Any] = {"part": part, "runs": len(runs), "n": min(sizes), "n_max": max(sizes)}
+    values = [scores[run.key.fold, run.key.seed][part] for run in runs]
+    for metric in _METRICS:
+        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in values])
+    scaled = [_nan(one["rmse"]) / training_range(run) for one, run in zip(values, runs, strict=True)]
+    row["rmse_scaled_mean"], row["rmse_scaled_sd"] = mean_sd(scaled)
+    return row
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _step(series: Series, scores: _Scores, before: _Scores, level: float) -> dict[str, float]:
+    """Change of the validation RMSE from one stage to the next, seeds averaged first; none where a fold has none."""
+    differences: dict[int, list[float]] = {}
+    for (fold, seed), after in scores.items():
+        if (fold, seed) in before:
+            change = _nan(after["val"]["rmse"]) - _nan(before[fold, seed]["val"]["rmse"])
+            differences.setdefault(fold, []).append(change)
+    if not differences:
+        return {}
+    sizes = [run.metrics["n"]["val"] / run.metrics["n"]["train"] for run in series.runs]
+    test = corrected_t_test([float(np.mean(of_fold)) for of_fold in differences.values()], float(np.mean(sizes)))
+    detectable = detectable_difference(test.standard_error, level=level, dof=test.dof)
+    return {"change": test.mean, "t": test.t, "dof": test.dof, "p": test.p, "detectable": detectable}
+
+
+def _published_stage(series: Series, stage: str, part: str) -> dict[str, float]:
+    """Give what Table 13 prints; it has the magnetisation with single texts alone."""
+    row = ROWS.get(series.target, "") if series.level in (NO_TEXT, "formula") else ""
+    cell = published_cell("multimodal-v1", "Table 13", row, stage, SPLITS[part])
+    return {f"published_{metric}": value for metric, value in cell.items()}
+
+
+def transfer_sentence(frame: pd.DataFrame, target: str) -> str | None:
+    """Say in plain words which steps of the transfer changed the error of one target; None if no step was tested."""
+    rows = frame[(frame["target"] == target) & frame["change"].notna()] if len(frame) else frame
+    if not len(rows):
+        return None
+    told = []
+    for row in rows.to_dict("records"):
+        if row["p_holm"] < LEVEL:
+            text = f" ({row['level']})" if row["level"] in TEXT_LEVELS else ""
+            told.append(f"{row['stage']}{text} {'lowers' if row['change'] < 0 else 'raises'} it")
+    rest = "; the other steps do not change it significantly" if 0 < len(told) < len(rows) else ""
+    return (
+        f"Validation RMSE from stage to stage, over folds, after Holm's correction at 5 % over {len(rows)} steps:"
+        f" {'; '.join(told) or 'no step changes it significantly'}{rest}."
+    )
+
+
+def transfer_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table | None:
+    """Return the stages of one target, images first, then each text level; None without stages."""
+    rows = frame[frame["target"] == target] if len(frame) else frame
+    if not len(rows):
+        return None
+    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    decimals = labels.decimals_for(float(rows["rmse_mean"].min()))
+    header = (
+        *("Stage", "n", *(f"RMSE{unit} {SHORT[part]}" for part in PARTS), *(f"R² {SHORT[part]}" for part in PARTS)),
+        *(f"Published R² {SHORT[part]}" for part in PARTS),
+        *(f"Published RMSE {SHORT[part]}, scaled" for part in PARTS),
+        "p of the step",
+    )
+    groups = []
+    for level, of_level in rows.groupby("level", sort=False):
+        lines = [
+            _stage_cells(str(stage), parts.set_index("part"), decimals)
+            for stage, parts in of_level.groupby("stage", sort=False)
+        ]
+        groups.append(("Images" if level == NO_TEXT else f"Images and texts: {TEXTS[str(level)]}", tuple(lines)))
+    runs = sorted(set(rows["runs"]))
+    caption = (
+        "Pre-Trained: after the readout on frozen features; Finetuning: after everything was unfrozen, the result of"
+        " the run. Tr: training, Te: validation (the paper's testing), H: our test set (its holdout). n: crystals of"
+        f" a run in these. Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds ×"
+        " seeds). p of the step: corrected resampled t-test over folds of the change of the validation RMSE from the"
+        " stage before (that of the image network for the first with text), Holm's correction over the steps; bold:"
+        f" below {LEVEL}. Published: {SOURCE}, Table 13, as printed, its RMSE on targets scaled to 0..1 as far as can"
+        f" be told; a dash: nothing published. Lineage {lineage_id}."
+    )
+    title = f"From stage to stage: {labels.target_label(target)}"
+    return Table(f"v1-stages-{target}", title, header, tuple(groups), caption, text_columns=1)
+
+
+def _stage_cells(stage: str, parts: pd.DataFrame, decimals: int) -> Row:
+    rows = parts.loc[list(PARTS)].to_dict("records")
+    p = float(parts.loc["val", "p_holm"])  # type: ignore[arg-type]
+    cells = (
+        stage,
+        " / ".join(labels.span(row["n"], row["n_max"]) for row in rows),
+        *(labels.spread(row["rmse_mean"], row["rmse_sd"], decimals) for row in rows),
+        *(labels.spread(row["r2_mean"], row["r2_sd"], 2) for row in rows),
+        *(labels.number(row["published_r2"], 2) for row in rows),
+        *(labels.number(row["published_rmse"], 2) for row in rows),
+        labels.number(p, 3),
+    )
+    return Row(cells, frozenset({len(cells) - 1} if p < LEVEL else ()))
