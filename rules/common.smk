@@ -9,6 +9,7 @@ from snakemake.exceptions import IncompleteCheckpointException, WorkflowError
 from rhoflow.config import load_study
 from rhoflow.dataset.names import DENSITY, NO_TEXT
 from rhoflow.errors import StudyError
+from rhoflow.orphans import stop_at_orphans
 from rhoflow.report.names import (
     FIGURE_INDEX,
     asked_kinds,
@@ -85,10 +86,20 @@ def root(wildcards):
     return ROOT
 
 
-def runs_beside(rule, asks):
-    """Whether a rule that asks the network is a local one: so it is where the profile names no partition for it."""
-    pinned = workflow.resource_settings.overwrite_resources.get(rule, {})
+def runs_beside(name, asks):
+    """Whether a step that asks the network runs beside snakemake, as it does where the profile names no partition."""
+    pinned = workflow.resource_settings.overwrite_resources.get(name, {})
     return bool(asks) and "slurm_partition" not in pinned
+
+
+def look_for_orphans():
+    """Stop where jobs of an earlier run are still at work: they would write what this one does."""
+    settings = workflow.executor_settings
+    prefix = getattr(settings, "jobname_prefix", None)
+    try:
+        stop_at_orphans(Path.cwd(), os.path.relpath(SCRIPTS), prefix)
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def code_of(name):
