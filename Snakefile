@@ -20,6 +20,10 @@ include: "rules/train.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    look_for_orphans()
+
+
 # Small steps that need no job of their own on a cluster.
 localrules:
     all,
