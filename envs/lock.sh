@@ -11,15 +11,4 @@ compile() { # <lock file> <extra arguments>
 compile envs/lock.txt "$@"
 # The test lock starts from the runtime lock, so that both name the same versions.
 compile envs/lock-test.txt --extra test --constraint envs/lock.txt "$@"
-# The conda environment for clusters that want one (snakemake --sdm conda): the same pins, without hashes, and torch.
-{
-    echo "# Made from envs/lock.txt by envs/lock.sh: change pyproject.toml and remake."
-    echo "channels: [conda-forge, nodefaults]"
-    echo "dependencies:"
-    echo "  - python=3.12"
-    echo "  - pip"
-    echo "  - pip:"
-    sed -nE '/^[a-z0-9]/{ s/ *\\$//; s/.*/      - "&"/p }' envs/lock.txt
-    echo '      - "torch==2.13.0"'
-    echo '      - "torchvision==0.28.0"'
-} >envs/rhoflow.yaml
+bash envs/environments.sh
