@@ -12,6 +12,10 @@ min_version("9.27")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+# Used with --sdm apptainer alone; build it with envs/rhoflow.def.
+container: f"{workflow.basedir}/envs/rhoflow.sif"
+
+
 include: "rules/common.smk"
 include: "rules/acquire.smk"
 include: "rules/dataset.smk"

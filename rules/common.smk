@@ -49,6 +49,9 @@ SCRATCH = f"scratch/{STUDY.study}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # In the environment, because a path in a command or a parameter would rerun everything where the project is moved.
 os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
+if workflow.deployment_settings.deployment_method:
+    # An environment made for the jobs (--sdm) holds all packages of the lock, but not rhoflow itself.
+    os.environ["PYTHONPATH"] = f"{workflow.basedir}/src"
 # Where each job notes host, time and memory (rhoflow.job_record); not an output, because it differs from run to run.
 os.environ.update(RHOFLOW_JOBS=f"{ROOT}/provenance/jobs")
 # The Materials Project's answer, and whether its own descriptions are taken from it.

@@ -74,13 +74,6 @@ def test_schema_is_json_schema_of_every_key(project: Path) -> None:
     assert set(schema["properties"]) == set(Study.model_fields)
 
 
-def test_conda_environment_has_the_pins_of_the_lock(project: Path) -> None:
-    lock = (project / "envs" / "lock.txt").read_text().splitlines()
-    pins = [line.rstrip("\\ ") for line in lock if line[:1].isalnum()]
-    conda = yaml.safe_load((project / "envs" / "rhoflow.yaml").read_text())["dependencies"][-1]["pip"]
-    assert conda == [*pins, "torch==2.13.0", "torchvision==0.28.0"]
-
-
 def test_test_lock_contains_the_runtime_lock(project: Path) -> None:
     def pins(name: str) -> set[str]:
         lines = (project / "envs" / name).read_text().splitlines()
