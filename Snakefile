@@ -46,7 +46,11 @@ rule all:
         rules.tables.output,
         rules.figures.output,
         rules.provenance.output,
-        expand("{store}{suffix}", store=shard_stores(), suffix=SIDECARS),
+        expand(
+            "{store}{suffix}",
+            store=[*shard_stores(), *image_stores()],
+            suffix=SIDECARS,
+        ),
         expand(
             f"{ROOT}/dos/{{shard}}.h5{{suffix}}",
             shard=SHARDS if STUDY.dos else [],

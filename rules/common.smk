@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import IncompleteCheckpointException, WorkflowError
 
 from rhoflow.config import load_study
-from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.dataset.names import DENSITY, NO_TEXT, image_level
 from rhoflow.errors import StudyError
 from rhoflow.orphans import stop_at_orphans
 from rhoflow.report.names import (
@@ -25,7 +25,6 @@ from rhoflow.training.names import (
     base_of,
     baseline_kinds,
     estimate_file,
-    image_level,
     llm_kinds,
     network_kinds,
     parent_of,
@@ -78,6 +77,7 @@ SIDECARS = ["", ".digest.json", ".summary.json"]
 
 wildcard_constraints:
     shard=r"\d{4}",
+    images="|".join(STUDY.ablation.images),
     target="|".join(STUDY.targets),
     level="|".join(STUDY.levels),
     fold=r"\d+",
@@ -135,9 +135,31 @@ def shard_stores():
 
 def contents():
     """What views, leakage check and lineage are digests of: the content hashes of all shards, and the texts."""
-    return [f"{store}.digest.json" for store in shard_stores()] + expand(
-        f"{ROOT}/text/{{shard}}.jsonl", shard=SHARDS
+    digests = [f"{store}.digest.json" for store in [*shard_stores(), *image_stores()]]
+    # The summaries say of which materials there is no such image.
+    missing = [f"{store}.summary.json" for store in image_stores()]
+    return digests + missing + expand(f"{ROOT}/text/{{shard}}.jsonl", shard=SHARDS)
+
+
+def image_stores():
+    """Stores of the crystals' other images, of all shards."""
+    return expand(
+        f"{ROOT}/images/{{name}}/{{shard}}.npz",
+        name=STUDY.ablation.images,
+        shard=SHARDS,
     )
+
+
+def image_options(wildcards):
+    """Parameter function: what the images of one name depend on, as of a study whose own images they are."""
+    other = STUDY.with_images(wildcards.images)
+    # Pictures and spectra for people are those of the study's own images.
+    slices = other.slices.model_copy(update={"png": False, "fourier": False})
+    sections = {"field", "deformation", "grid", "slices"}
+    plain = other.model_copy(update={"slices": slices}).model_dump(
+        mode="json", include=sections
+    )
+    return json.dumps(plain, sort_keys=True)
 
 
 def shard_files(store):

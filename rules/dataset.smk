@@ -56,6 +56,33 @@ rule slices:
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
+# Other images of the same crystals (ablation.images), for the series of that name; the study does not depend on them.
+rule images:
+    input:
+        archive=rules.ingest.output.store,
+        plan=manifest,
+    output:
+        **shard_files(f"{ROOT}/images/{{images}}/{{shard}}.npz"),
+    log:
+        f"{LOGS}/images/{{images}}/{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/images.{{images}}.{{shard}}.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=image_options,
+        code=code_of("slices"),
+    message:
+        "Cut the images {wildcards.images} of shard {wildcards.shard}"
+    shell:
+        "python $RHOFLOW_SCRIPTS/slices.py --archive {input.archive} --store {output.store}"
+        " --options {params.options:q} 2>&1 | tee {log}"
+
+
 rule describe:
     input:
         archive=rules.ingest.output.store,
@@ -159,11 +186,12 @@ rule leakage:
         runtime=10,
     params:
         root=root,
+        images=list(STUDY.ablation.images),
         code=code_of("leakage"),
     message:
         "Check that nothing leaks between training and test"
     shell:
-        "python $RHOFLOW_SCRIPTS/leakage.py --root {params.root} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/leakage.py --root {params.root} --images {params.images} > {log} 2>&1"
 
 
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
@@ -178,7 +206,7 @@ checkpoint views:
         expand(
             f"{ROOT}/views/{{target}}.{{level}}.{{fold}}.json",
             target=STUDY.targets,
-            level=VIEWS,
+            level=[*VIEWS, *IMAGE_VIEWS],
             fold=STUDY.splits.indices,
         ),
     log:
@@ -193,7 +221,7 @@ checkpoint views:
         runtime=30,
     params:
         root=root,
-        levels=VIEWS,
+        levels=[*VIEWS, *IMAGE_VIEWS],
         options=options("targets", "splits"),
         code=code_of("views"),
     message:

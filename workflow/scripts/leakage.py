@@ -8,8 +8,9 @@ from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--images", nargs="*", default=[], help="names of other images of the crystals")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
-        write_leakage(arguments.root)
+        write_leakage(arguments.root, arguments.images)

@@ -1,4 +1,4 @@
-"""Cut the density image of every crystal of one shard into slices/<shard>.npz and .png.zip."""
+"""Cut the density image of every crystal of one shard: slices/<shard>.npz and .png.zip, images/<name>/<shard>.npz."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--archive", type=Path, required=True, help="raw/<shard>.h5")
-parser.add_argument("--store", type=Path, required=True, help="slices/<shard>.npz")
+parser.add_argument("--store", type=Path, required=True, help="slices/<shard>.npz, or other images")
 parser.add_argument(
     "--options", type=Study.model_validate_json, required=True, help="JSON with field, deformation, grid and slices"
 )

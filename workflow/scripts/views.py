@@ -9,7 +9,7 @@ from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
-parser.add_argument("--levels", nargs="+", required=True, help="none, density and the text levels")
+parser.add_argument("--levels", nargs="+", required=True, help="none, none-<name>, density and the text levels")
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON with targets and splits")
 
 if __name__ == "__main__":

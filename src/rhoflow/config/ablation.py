@@ -119,6 +119,11 @@ def check_ablation(
             raise ValueError(
                 "; ".join(f"{path}.slices.{explain(problem, SliceOptions)}" for problem in error.errors())
             ) from None
+        if images.field == "all_electron" != field:
+            raise ValueError(
+                f"{path}.field = 'all_electron': the study's field is {field}, so its archive is made without the"
+                f" AECCAR files; set field: all_electron and give {field} as other images, or take these out"
+            )
         if (images.field or field, other) == (field, slices):
             raise ValueError(f"{path}: the study's own images again; give a field, or keys of slices, that differ")
 

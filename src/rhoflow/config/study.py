@@ -25,7 +25,7 @@ class Text(Section):
 
 
 class Splits(Section):
-    """Who trains, who validates, who tests; decided by a stable hash, so a new material moves nobody (element: few)."""
+    """Who trains, validates, tests; decided by a stable hash, so a new material moves nobody (element: few)."""
 
     strategy: Literal["random", "composition", "prototype", "cluster", "element"] = Field(
         "random",

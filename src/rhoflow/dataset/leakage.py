@@ -5,10 +5,10 @@ with identical image or identical unified density in different parts (the same c
 compared as such, test and each fold, so what passes holds in every fold; every repeat is checked. Where elements are
 held out, these must be absent from the training part of every fold, and every test material must hold one.
 
-Notes, which are only reported: compositions, prototypes and whole texts that occur in several parts. Under the
-strategy `random` that is normal (polymorphs share a formula), but a reader should know how much there is of it. Two
-runs of one crystal with slightly different settings differ in the last digits, so they are no identical densities:
-identical texts and compositions point at them.
+Notes, which are only reported: compositions, prototypes, whole texts and other images (`ablation.images`) that occur
+in several parts. Under the strategy `random` that is normal (polymorphs share a formula), but a reader should know
+how much there is of it. Two runs of one crystal with slightly different settings differ in the last digits, so they
+are no identical densities: identical texts and compositions point at them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 from rhoflow.dataset.elements import elements_of
 from rhoflow.dataset.parts import TEST, Part, Partition, fold_part, read_partitions
 from rhoflow.dataset.splits import GROUP_COLUMNS, material_groups
-from rhoflow.dataset.stores import Shards, read_digests, read_kept, read_level, shard_ids
+from rhoflow.dataset.stores import Shards, read_digests, read_image_digests, read_kept, read_level, shard_ids
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json, write_json
 
@@ -54,15 +54,20 @@ class Check:
     remedy: str = ""
 
 
-def write_leakage(root: Path) -> None:
+def write_leakage(root: Path, images: Sequence[str] = ()) -> None:
     """Check dataset/splits.json against kept.csv and the stores, and write dataset/leakage.json.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Names of other images of the crystals (``ablation.images``).
 
     Raises
     ------
     StudyError
         If something leaks: every finding with its ids and the remedy.
     """
-    checks = check_leakage(root)
+    checks = check_leakage(root, images)
     failed = [check for check in checks if check.kind == "error" and check.found]
     if failed:
         lines = [f"\n  {check.name}: {check.found} ({'; '.join(check.examples)}); {check.remedy}" for check in failed]
@@ -70,7 +75,7 @@ def write_leakage(root: Path) -> None:
     write_json(root / "dataset/leakage.json", {"ok": True, "checks": [asdict(check) for check in checks]})
 
 
-def check_leakage(root: Path) -> list[Check]:
+def check_leakage(root: Path, images: Sequence[str] = ()) -> list[Check]:
     """Make all checks of a study."""
     kept = read_kept(root)
     strategy = read_json(root / "dataset/splits.json")["strategy"]
@@ -79,10 +84,11 @@ def check_leakage(root: Path) -> list[Check]:
         f"identical {what}": _by_id(shards, read_digests(root, shards, folder))
         for folder, what in (("slices", "image"), ("grids", "density"))
     }
-    texts = _by_id(shards, read_level(root, shards, "all"))
+    noted = {"identical text (all)": _by_id(shards, read_level(root, shards, "all"))}
+    noted |= {f"identical image {name}": read_image_digests(root, shards, name) for name in images}
     checks = []
     for repeat, partition in enumerate(read_partitions(root)):
-        of_repeat = _check_partition(kept, partition, strategy, alike, texts)
+        of_repeat = _check_partition(kept, partition, strategy, alike, noted)
         again = f" (repeat {repeat})" if repeat else ""
         checks += [replace(check, name=check.name + again) for check in of_repeat]
     return checks
@@ -93,9 +99,9 @@ def _check_partition(
     partition: Partition,
     strategy: str,
     alike: Mapping[str, Mapping[str, str]],
-    texts: Mapping[str, str],
+    noted: Mapping[str, Mapping[str, str]],
 ) -> list[Check]:
-    """Make all checks of one repeat; `alike` are contents that must not be in two parts, by what they are."""
+    """Make all checks of one repeat; contents in `alike`, by what they are, must not be in two parts, others may."""
     parts = partition.parts
     mismatch = _mismatch(kept["material_id"].tolist(), parts)
     if mismatch.found:
@@ -112,7 +118,8 @@ def _check_partition(
     for name in GROUP_COLUMNS:
         if name not in ("random", strategy):
             checks.append(_straddling(f"{name} in several parts", "note", material_groups(kept, name), parts))
-    checks.append(_straddling("identical text (all) in several parts", "note", texts, parts))
+    for what, contents in noted.items():
+        checks.append(_straddling(f"{what} in several parts", "note", contents, parts))
     return checks
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS
-from rhoflow.dataset.stores import read_images, read_level, read_quantiles, read_side
-from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, view_path
+from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS, image_folder, images_of
+from rhoflow.dataset.stores import read_images, read_level, read_periods, read_quantiles, read_side
+from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, seen_rows, view_path
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json, read_json
 
@@ -39,6 +40,8 @@ class View:
         Texts of the level; levels `formula`, `keywords`, `all`.
     side : (n, 2) float64 array or None
         Amplitude of the slice [e/A^3] and lattice constant [A], which the images are without; level `none`.
+    periods : (n, 2, 2) float64 array or None
+        Vectors by which the images repeat, rows (x, y), in units of their side; 0 where one does not; level `none`.
     """
 
     ids: NDArray[np.str_]
@@ -49,6 +52,7 @@ class View:
     quantiles: NDArray[np.float64] | None = None
     texts: tuple[str, ...] | None = None
     side: NDArray[np.float64] | None = None
+    periods: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,7 +74,7 @@ class View:
 
     def input_digest(self) -> str:
         """sha256 of what a model reads of the materials, in their order."""
-        given = (self.images, self.quantiles, self.side)
+        given = (self.images, self.quantiles, self.side, self.periods)
         arrays = [None if values is None else digest_arrays(values) for values in given]
         return digest_json([*arrays, self.formulas, self.texts])
 
@@ -87,7 +91,10 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
     root : Path
         Result folder of the study.
     level : str
-        ``none`` (images and formulas), ``density`` (quantiles), or a text level.
+        ``none`` (images and formulas), ``none-<name>`` (other images, of the materials that have one), ``density``
+        (quantiles), or a text level.
+    fold : int
+        Fold index: fold k of repeat r is ``r * folds + k``.
 
     Raises
     ------
@@ -96,8 +103,12 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
     """
     check_level(level)
     dataset = Dataset.read(root)
-    rows = dataset.rows(target, fold)
-    _check_digest(root, dataset, rows, view_path(root, target, level, fold), level)
+    rows, path = dataset.rows(target, fold), view_path(root, target, level, fold)
+    if not path.is_file():
+        raise StudyError(f"{path}: no such view; run the stage `views` first")
+    contents = read_contents(root, dataset, level)
+    rows = seen_rows(rows, contents)
+    _check_digest(rows, contents, path)
     view = View(
         ids=np.array([row.material_id for row in rows], dtype=np.str_),
         part=np.array([row.part for row in rows], dtype=np.str_),
@@ -106,10 +117,8 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
     return _with_inputs(view, root, rows, level)
 
 
-def _check_digest(root: Path, dataset: Dataset, rows: list[ViewRow], path: Path, level: str) -> None:
-    if not path.is_file():
-        raise StudyError(f"{path}: no such view; run the stage `views` first")
-    if describe_view(rows, read_contents(root, dataset, level)) != read_json(path):
+def _check_digest(rows: list[ViewRow], contents: Mapping[str, str], path: Path) -> None:
+    if describe_view(rows, contents) != read_json(path):
         raise StudyError(
             f"{path}: the stores or tables have changed since this view was written; run snakemake again,"
             " which renews the views and the trainings that depend on them"
@@ -122,10 +131,13 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
     for row in sorted(rows, key=lambda row: row.shard):
         shards.setdefault(row.shard, []).append(row.material_id)
     order = np.argsort([material_id for ids in shards.values() for material_id in ids])
-    if level == NO_TEXT:
+    if level == NO_TEXT or images_of(level):
+        folder = image_folder(images_of(level))
         formulas = tuple(row.formula for row in rows)
-        side = read_side(root, shards)[order]
-        return replace(view, images=read_images(root, shards)[order], side=side, formulas=formulas)
+        images, side, periods = (
+            read(root, shards, folder)[order] for read in (read_images, read_side, read_periods)
+        )
+        return replace(view, images=images, side=side, periods=periods, formulas=formulas)
     if level == DENSITY:
         return replace(view, quantiles=read_quantiles(root, shards)[order])
     texts = read_level(root, shards, level)

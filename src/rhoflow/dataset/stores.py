@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rhoflow.dataset.names import IMAGES, SLICES, image_folder
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.materials.integrity import check_content, known_digests, readable
@@ -26,8 +27,9 @@ Value = TypeVar("Value")
 
 
 def store_path(root: Path, folder: str, shard: str) -> Path:
-    """Store of one shard, e.g. ``slices/0003.npz``."""
-    return root / folder / f"{shard}{STORES[folder]}"
+    """Store of one shard, e.g. ``slices/0003.npz``; other images have folders of their own, ``images/<name>``."""
+    kind = SLICES if folder.startswith(f"{IMAGES}/") else folder
+    return root / folder / f"{shard}{STORES[kind]}"
 
 
 def read_reports(root: Path, folder: str) -> list[ShardReport]:
@@ -70,15 +72,15 @@ def read_quantiles(root: Path, shards: Shards) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64)
 
 
-def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
+def read_images(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.float32]:
     """Density images in [-1, 1], (n, p, p) or (n, 3, p, p), for the ids of each shard in turn."""
     blocks = []
     for shard, ids in shards.items():
-        path = store_path(root, "slices", shard)
+        path = store_path(root, folder, shard)
         with readable(path), np.load(path, allow_pickle=False) as store:
             arrays = {name: store[name] for name in store.files}
         row_of = {material_id: row for row, material_id in enumerate(arrays.pop("ids").tolist())}
-        rows = [_pick(row_of, material_id, root, "slices", shard) for material_id in ids]
+        rows = [_pick(row_of, material_id, root, folder, shard) for material_id in ids]
         known = known_digests(path)
         for material_id, row in zip(ids, rows, strict=True):
             digest = digest_arrays(*(np.asarray(stack[row]) for stack in arrays.values()))
@@ -87,13 +89,23 @@ def read_images(root: Path, shards: Shards) -> NDArray[np.float32]:
     return np.concatenate(blocks)
 
 
-def read_side(root: Path, shards: Shards) -> NDArray[np.float64]:
+def read_side(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.float64]:
     """Amplitude [e/A^3] and lattice constant [A] of the slices, (n, 2), for the ids of each shard in turn."""
     rows = []
     for shard, ids in shards.items():
-        stats = read_report(store_path(root, "slices", shard)).stats
-        picked = [_pick(stats, material_id, root, "slices", shard) for material_id in ids]
+        stats = read_report(store_path(root, folder, shard)).stats
+        picked = [_pick(stats, material_id, root, folder, shard) for material_id in ids]
         rows += [(slice_["amplitude"], slice_["lattice_constant"]) for slice_ in picked]
+    return np.array(rows, dtype=np.float64)
+
+
+def read_periods(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.float64]:
+    """Vectors by which the images repeat, (n, 2, 2), rows (x, y) in units of the side; 0 where one does not."""
+    rows = []
+    for shard, ids in shards.items():
+        stats = read_report(store_path(root, folder, shard)).stats
+        picked = [_pick(stats, material_id, root, folder, shard) for material_id in ids]
+        rows += [np.array(slice_["periods"]) / slice_["side"] for slice_ in picked]
     return np.array(rows, dtype=np.float64)
 
 
@@ -118,6 +130,23 @@ def read_digests(root: Path, shards: Shards, folder: str) -> list[str]:
     for shard, ids in shards.items():
         known = read_report(store_path(root, folder, shard)).digests
         digests += [_pick(known, material_id, root, folder, shard) for material_id in ids]
+    return digests
+
+
+def read_image_digests(root: Path, shards: Shards, name: str) -> dict[str, str]:
+    """Content digests of the images of a name (ablation.images), by id; rejected materials are left out.
+
+    Raises
+    ------
+    StudyError
+        If a material has neither an image nor a rejection.
+    """
+    folder = image_folder(name)
+    digests: dict[str, str] = {}
+    for shard, ids in shards.items():
+        report = read_report(store_path(root, folder, shard))
+        there = [material_id for material_id in ids if material_id not in report.rejected]
+        digests |= {material_id: _pick(report.digests, material_id, root, folder, shard) for material_id in there}
     return digests
 
 

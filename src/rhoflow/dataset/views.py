@@ -7,17 +7,19 @@ material and nothing else: id, part, target value to the last bit, and content.
 level         content of a material
 ============  =======================================================
 ``none``      digest of its image arrays, and its formula
+``none-``...  the same of other images, ``ablation.images.<name>``
 ``density``   digest of its unified grid, of which the quantiles are
 ``formula``   its text of that level, word for word; likewise
               ``keywords`` and ``all``
 ============  =======================================================
 
-So another wording of `all` leaves the trainings on `formula` alone.
+So another wording of `all` leaves the trainings on `formula` alone. A material of which another image cannot be made
+stays in the study and is left out of the views of that image alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,9 @@ from typing import Any
 import pandas as pd
 
 from rhoflow.config import near
-from rhoflow.dataset.names import DENSITY, LEVELS, NO_TEXT, PARTS
+from rhoflow.dataset.names import DENSITY, LEVELS, NO_TEXT, PARTS, image_level, images_of
 from rhoflow.dataset.parts import TEST, Partition, fold_part, read_partitions
-from rhoflow.dataset.stores import read_digests, read_kept, read_level, shard_ids
+from rhoflow.dataset.stores import read_digests, read_image_digests, read_kept, read_level, shard_ids
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_json, read_json, write_json
 
@@ -109,7 +111,7 @@ def write_views(root: Path, *, targets: Sequence[str], levels: Sequence[str], fo
     Parameters
     ----------
     levels : sequence of str
-        Some of ``none``, ``density``, ``formula``, ``keywords``, ``all``.
+        Some of ``none``, ``none-<name>``, ``density``, ``formula``, ``keywords``, ``all``.
     folds : int
         Number of folds, over all repeats.
 
@@ -123,8 +125,8 @@ def write_views(root: Path, *, targets: Sequence[str], levels: Sequence[str], fo
         contents = read_contents(root, dataset, level)
         for target in targets:
             for fold in range(folds):
-                rows = dataset.rows(target, fold)
-                _check_parts(rows, dataset, target, fold)
+                rows = seen_rows(dataset.rows(target, fold), contents)
+                _check_parts(rows, dataset, target, level, fold)
                 write_json(view_path(root, target, level, fold), describe_view(rows, contents))
 
 
@@ -134,9 +136,17 @@ def view_path(root: Path, target: str, level: str, fold: int) -> Path:
 
 
 def read_contents(root: Path, dataset: Dataset, level: str) -> dict[str, str]:
-    """Read what a training of a level can see of each kept material, as text (see the module's table)."""
+    """Read what a training of a level can see of each kept material, as text (see the module's table).
+
+    Materials that have no image of a level ``none-<name>`` are left out.
+    """
     check_level(level)
     shards = shard_ids(dataset.kept.reset_index())
+    name = images_of(level)
+    if name:
+        digests = read_image_digests(root, shards, name)
+        formulas = dataset.kept.loc[list(digests), "formula"]
+        return {key: f"{digest} {formula}" for (key, digest), formula in zip(digests.items(), formulas, strict=True)}
     ids = [material_id for group in shards.values() for material_id in group]
     if level == NO_TEXT:
         formulas = dataset.kept.loc[ids, "formula"]
@@ -149,7 +159,12 @@ def read_contents(root: Path, dataset: Dataset, level: str) -> dict[str, str]:
     return dict(zip(ids, values, strict=True))
 
 
-def describe_view(rows: Sequence[ViewRow], contents: dict[str, str]) -> dict[str, Any]:
+def seen_rows(rows: Sequence[ViewRow], contents: Mapping[str, str]) -> list[ViewRow]:
+    """Those of some materials of which a training sees something."""
+    return [row for row in rows if row.material_id in contents]
+
+
+def describe_view(rows: Sequence[ViewRow], contents: Mapping[str, str]) -> dict[str, Any]:
     """Content of a view file."""
     seen = sorted([row.material_id, row.part, row.y.hex(), contents[row.material_id]] for row in rows)
     return {"n": {part: sum(row.part == part for row in rows) for part in PARTS}, "digest": digest_json(seen)}
@@ -157,16 +172,20 @@ def describe_view(rows: Sequence[ViewRow], contents: dict[str, str]) -> dict[str
 
 def check_level(level: str) -> None:
     """Stop at an unknown level."""
-    if level not in LEVELS:
-        raise StudyError(f"level {level!r} is unknown{near(level, LEVELS)}; known: {', '.join(LEVELS)}")
+    if level not in LEVELS and images_of(level) is None:
+        known = [*LEVELS, image_level("<name of other images>")]
+        raise StudyError(f"level {level!r} is unknown{near(level, LEVELS)}; known: {', '.join(known)}")
 
 
-def _check_parts(rows: Sequence[ViewRow], dataset: Dataset, target: str, fold: int) -> None:
+def _check_parts(rows: Sequence[ViewRow], dataset: Dataset, target: str, level: str, fold: int) -> None:
     wanted = PARTS if TEST in dataset.partitions[fold // dataset.folds].parts.values() else PARTS[:2]
     for part in wanted:
         n = sum(row.part == part for row in rows)
         if n < LEAST:
+            name = images_of(level)
+            seen = f" and an image {name}" if name else ""
+            remedy = f"take ablation.images.{name} out, or add materials" if name else "or add materials"
             raise StudyError(
-                f"{target}, fold {fold}: {n} materials with this target in the {part} part, at least {LEAST} are"
-                " needed; use another splits.seed, fewer splits.folds, or add materials"
+                f"{target}, fold {fold}: {n} materials with this target{seen} in the {part} part, at least {LEAST}"
+                f" are needed; use another splits.seed, fewer splits.folds, {remedy}"
             )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rhoflow.config import Study, near
-from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.dataset.names import DENSITY, NO_TEXT, image_level
 from rhoflow.errors import StudyError
 from rhoflow.models.names import WEIGHTS
 
@@ -83,11 +83,6 @@ def view_level(model: str, level: str) -> str:
     """Level of the view that a series sees where its base sees `level`: other images have views of their own."""
     images = other_images(base_of(model)[1])
     return image_level(images) if images and level == NO_TEXT else level
-
-
-def image_level(name: str) -> str:
-    """Level of the views with other images, ``none-<name>``."""
-    return f"{NO_TEXT}-{name}"
 
 
 def parent_of(model: str, parent: str) -> str:
