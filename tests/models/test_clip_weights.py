@@ -9,10 +9,12 @@ import safetensors.torch
 import tiny
 import torch
 
-from rhoflow.config import Clip
+from rhoflow.config import Clip, Study
+from rhoflow.doctor.needs import check_weights
 from rhoflow.errors import StudyError
 from rhoflow.models.clip import clip_backbone
 from rhoflow.models.clip_weights import architecture, build_towers, hub_name, weights_file
+from rhoflow.models.hub import study_weights
 
 # isort: split
 import open_clip
@@ -178,3 +180,24 @@ def test_root_logger_is_left_as_it_was(folder, caplog):
         clip_backbone(Clip(model=str(folder), weights="random"))
     assert (root.handlers, root.filters) == before
     assert caplog.records == []
+
+
+def test_fetch_weights_brings_the_repository_of_the_tag():
+    study = Study(models=("clip",))
+    assert study_weights(study) == {"clip.weights": "hf:timm/vit_base_patch32_clip_224.openai"}
+    assert study_weights(study.model_copy(update={"clip": Clip(weights="random")})) == {"clip.weights": "random"}
+
+
+def test_doctor_finds_missing_weights_and_wrong_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    study = Study(models=("clip",))
+    missing, wrong = (
+        check_weights(study.model_copy(update={"clip": Clip(weights=weights)}))[0] for weights in ("openai", "opnai")
+    )
+    assert missing.change == "rhoflow fetch-weights --study <study's file>"
+    assert "did you mean 'openai'" in wrong.text
+
+
+def test_doctor_finds_the_weights_of_a_tag(tmp_path, monkeypatch):
+    snapshot = _cache(tmp_path, monkeypatch)
+    assert str(snapshot) in check_weights(Study(models=("clip",)))[0].text

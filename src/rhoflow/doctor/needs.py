@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rhoflow.config import Study
 from rhoflow.doctor.finding import Finding, ok, problem
 from rhoflow.errors import StudyError
-from rhoflow.models.hub import HUB, study_weights
+from rhoflow.models.hub import CLIP_KEY, HUB, study_weights
 from rhoflow.models.weights import RANDOM, locate
 
 
@@ -42,17 +44,27 @@ def _language_model(study: Study) -> Finding:
 
 def check_weights(study: Study) -> list[Finding]:
     """Find the weights that the study names, their sha256 checked where it is known."""
-    return [_weights(key, name) for key, name in study_weights(study).items()]
+    try:
+        named = study_weights(study)
+    except StudyError as error:
+        return [problem("weights", str(error), "see docs/models.md")]
+    return [_weights(study, key, name) for key, name in named.items()]
 
 
-def _weights(key: str, name: str) -> Finding:
+def _weights(study: Study, key: str, name: str) -> Finding:
     if name == RANDOM:
         return ok("weights", f"{key}: random, nothing needed")
     try:
-        place = locate(name)
+        place = _clip(study) if key == CLIP_KEY else locate(name)
     except StudyError as error:
         change = (
             "rhoflow fetch-weights --study <study's file>" if name.startswith(HUB) else f"{key}: see docs/models.md"
         )
         return problem("weights", f"{key}: {error}", change)
     return ok("weights", f"{key} = {name}: {place}")
+
+
+def _clip(study: Study) -> Path:
+    from rhoflow.models.clip_weights import locate_clip  # here: it imports torch and open_clip
+
+    return locate_clip(study.clip)

@@ -134,6 +134,11 @@ def weights_file(options: Clip, built: Architecture) -> tuple[Path, dict[str, An
     return file, tagged or built.preprocess
 
 
+def locate_clip(options: Clip) -> Path:
+    """Safetensors of ``clip.weights`` on this machine; raises as `weights_file` does."""
+    return weights_file(options, architecture(options.model))[0]
+
+
 def _check_activation(options: Clip, built: Architecture) -> None:
     """Refuse a tag whose weights were trained with the other activation: open_clip only warns."""
     import open_clip

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HUB = "hf:"
 RECORD = "weights.json"
+CLIP_KEY = "clip.weights"
 COMMAND = "rhoflow fetch-weights --study <study's file>"
 # Either pair makes a model; the second is how open_clip names its files.
 _PAIRS = ((CONFIG, WEIGHTS), ("open_clip_config.json", "open_clip_model.safetensors"))
@@ -62,13 +63,23 @@ class Fetched:
 
 
 def study_weights(study: Study) -> dict[str, str]:
-    """Weights that a study names, by config key; only those of the networks that it trains."""
+    """Weights that a study names, by config key; only those of the networks that it trains.
+
+    Raises
+    ------
+    StudyError
+        If `clip.weights` is no name that open_clip knows.
+    """
     models = set(study.models)
     named = {}
     if models & {"image", "fusion"}:
         named["image.weights"] = study.image.weights
     if models & {"text", "fusion"}:
         named["language.backbone"] = study.language.backbone
+    if "clip" in models:
+        from rhoflow.models.clip_weights import hub_name  # here: it imports open_clip, which knows its tags
+
+        named[CLIP_KEY] = hub_name(study.clip) or study.clip.weights
     return named
 
 
