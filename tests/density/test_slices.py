@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Structure
 from scipy.interpolate import RegularGridInterpolator
+from scipy.ndimage import map_coordinates, spline_filter
 from slice_crystals import (
     Floats,
     Square,
@@ -337,3 +338,24 @@ def test_image_of_a_demo_crystal_does_not_depend_on_the_cell(
     structure, rho = in_conventional_cell(density)
     reference = cut(density.total, density.structure, pixels=pixels).image
     assert difference(cut(rho, structure, pixels=pixels).image, reference) < bound
+
+
+@pytest.mark.parametrize("name", ["NaCl", "ZnS", "hcp", "quartz"])
+def test_image_repeats_by_its_periods(name: str) -> None:
+    """The value one period away is that of the pixel itself; a third of it away another."""
+    structure = crystal(name)
+    rho = gaussian_density(structure, 3.5)
+    view = cut(rho, structure, window=Square(angstrom=16.0), pixels=256)
+    assert abs(np.linalg.det(view.periods)) > 1
+    y, x = np.mgrid[:256, :256] - 127.5
+    image = spline_filter(view.image)
+
+    def off_by(vector: Floats) -> float:
+        dx, dy = vector / 16.0 * 256
+        moved = map_coordinates(image, [y - dy + 127.5, x + dx + 127.5], prefilter=False)
+        inside = (abs(x + dx) < 120) & (abs(y - dy) < 120)
+        return float(abs(moved - view.image)[inside].max() / np.ptp(view.image))
+
+    for period in (*view.periods, view.periods.sum(axis=0)):
+        assert off_by(period) < 1e-3
+        assert off_by(period / 3) > 0.1

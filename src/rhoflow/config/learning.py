@@ -36,7 +36,8 @@ class ImageModel(Section):
     augment: Literal["none", "published", "full"] = Field(
         "none",
         description="random changes of training images in the second stage (the first has cached features): none (or"
-        " off); published: flips and a turn by up to 0.2 of a full one; full: the eight symmetries of the square",
+        " off); published: flips and a turn by up to 0.2 of a full one; full: shifts by parts of a lattice vector and"
+        " the eight symmetries of the square",
     )
 
     side_inputs: bool = Field(

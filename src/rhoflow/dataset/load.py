@@ -134,9 +134,8 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
     if level == NO_TEXT or images_of(level):
         folder = image_folder(images_of(level))
         formulas = tuple(row.formula for row in rows)
-        images, side, periods = (
-            read(root, shards, folder)[order] for read in (read_images, read_side, read_periods)
-        )
+        images = read_images(root, shards, folder)[order]
+        side, periods = (read(root, shards, folder)[order] for read in (read_side, read_periods))
         return replace(view, images=images, side=side, periods=periods, formulas=formulas)
     if level == DENSITY:
         return replace(view, quantiles=read_quantiles(root, shards)[order])

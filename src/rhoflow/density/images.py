@@ -48,8 +48,8 @@ def slice_shard(
     store : Path
         ``slices/<shard>.npz`` to write: arrays ``ids`` (n,) str, ``image`` (n, p, p) float32 in [-1, 1] (rows along
         -y, columns along +x; (n, 3, p, p) with ``options.planes`` 3, from below to above the site), ``amplitude``,
-        ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side`` (n,) float64 [A], and with
-        ``options.fourier`` also ``fourier``, float32 in [0, 1] of the shape of ``image``. With ``options.content``
+        ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side`` (n,) float64 [A], ``periods`` (n, 2, 2)
+        float64 [A], rows (x, y), 0 where the image does not repeat; and with ``options.fourier`` also ``fourier``, float32 in [0, 1] of the shape of ``image``. With ``options.content``
         fourier, ``image`` is 2 ``fourier`` - 1. With ``options.png`` also ``slices/<shard>.png.zip`` with one
         ``<id>.png`` each.
     field : str
@@ -64,7 +64,8 @@ def slice_shard(
     Returns
     -------
     ShardReport
-        Also written beside `store`. Digests are those of the arrays, stats hold amplitude, lattice_constant and side.
+        Also written beside `store`. Digests are those of the arrays, stats hold amplitude, lattice_constant, side
+        and periods.
     """
     report = ShardReport("slices")
     made: dict[str, Arrays] = {}
@@ -73,7 +74,8 @@ def slice_shard(
         rho = select_field(record, field, smoothing)
         arrays = _slice_record(record, rho, options, shape)
         made[material_id] = arrays
-        stats = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
+        stats: dict[str, Any] = {name: float(arrays[name]) for name in ("amplitude", "lattice_constant", "side")}
+        stats["periods"] = arrays["periods"].tolist()
         report.accept(material_id, digest_arrays(*arrays.values()), **stats)
 
     records = track(
@@ -120,7 +122,8 @@ def _slice_record(
         "lattice_constant": view.lattice_constant,
         "side": view.side,
     }
-    return arrays | {name: np.array(value, dtype=np.float64) for name, value in numbers.items()}
+    arrays |= {name: np.array(value, dtype=np.float64) for name, value in numbers.items()}
+    return arrays | {"periods": np.zeros((2, 2)) if options.content == "fourier" else view.periods}
 
 
 def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> None:
@@ -135,6 +138,7 @@ def _write_npz(store: Path, made: dict[str, Arrays], options: SliceOptions) -> N
         stacked[name] = stack
     for name in ("amplitude", "mean", "std", "lattice_constant", "side"):
         stacked[name] = np.array([arrays[name] for arrays in made.values()], dtype=np.float64)
+    stacked["periods"] = np.array([arrays["periods"] for arrays in made.values()]).reshape(-1, 2, 2)
     with atomic(store) as part, part.open("wb") as file:
         np.savez(file, allow_pickle=False, **stacked)
 

@@ -47,11 +47,14 @@ class Slice:
         Side of the square, pixel border to pixel border [A].
     lattice_constant : float
         a of the conventional standard cell [A].
+    periods : (2, 2) float64 array
+        Two vectors that the image repeats by, rows (x, y) [A].
     """
 
     image: Floats
     side: float
     lattice_constant: float
+    periods: Floats
 
 
 def slice_image(
@@ -92,7 +95,7 @@ def slice_image(
     """
     view = _find_view(rho, structure, hkl, through, window, pixels)
     images = [_evaluate(view.spectrum, plane, view.cell, view.offsets) for plane in view.planes(planes)]
-    return Slice(_stacked(images), view.side, view.lattice_constant)
+    return Slice(_stacked(images), view.side, view.lattice_constant, view.periods)
 
 
 def slice_image_as_published(
@@ -120,7 +123,7 @@ def slice_image_as_published(
     view = _find_view(rho, structure, hkl, through, window, pixels)
     grid = regrid(rho, shape)
     images = [_interpolate(grid, plane, view.cell, view.offsets) for plane in view.planes(planes)]
-    return Slice(_stacked(images), view.side, view.lattice_constant)
+    return Slice(_stacked(images), view.side, view.lattice_constant, view.periods)
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,13 @@ class _View:
     def lattice_constant(self) -> float:
         """First conventional lattice constant, a [A]."""
         return float(np.linalg.norm(self.cell.lattice[0]))
+
+    @property
+    def periods(self) -> Floats:
+        """In-plane lattice vectors as rows (x, y) [A], (2, 2)."""
+        orientation = self.plane.orientation
+        vectors = np.stack([orientation.along, orientation.across]) @ self.cell.primitive
+        return np.asarray(vectors @ orientation.axes[:2].T)
 
     def planes(self, number: int) -> list[Plane]:
         """Give the plane through the site, or three."""

@@ -131,10 +131,11 @@ class ImageBackbone(Backbone):
         return ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32)))
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Batch with its images turned or mirrored at random."""
+        """Batch with its images changed at random; it holds their ``periods``, see `augment.full`."""
         if self.augment == "none":
             return batch
-        return {**batch, "images": AUGMENTATIONS[self.augment](batch["images"], generator)}
+        images = AUGMENTATIONS[self.augment](batch["images"], batch["periods"], generator)
+        return {**batch, "images": images}
 
     def blocks(self) -> Blocks:
         """Every parameter once, in timm's coarse groups; in one where timm has none for this model."""

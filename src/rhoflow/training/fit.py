@@ -16,7 +16,7 @@ from rhoflow.dataset.load import View
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.models.backbones import Backbone
-from rhoflow.models.inputs import ArrayInputs, Inputs
+from rhoflow.models.inputs import ArrayInputs, Inputs, JointInputs
 from rhoflow.models.networks import Network
 from rhoflow.training.engine import steps_precision
 from rhoflow.training.layers import Layers
@@ -118,6 +118,8 @@ def fit(
     if data.side is not None:
         network.backbone.fit_side(data.side[data.rows("train")])
     inputs = network.prepare(data.images, data.texts, data.side)
+    if data.periods is not None:
+        inputs = JointInputs(inputs, ArrayInputs("periods", torch.from_numpy(data.periods)))
     states = resume.load()
 
     precision = steps_precision(training.precision)

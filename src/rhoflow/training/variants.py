@@ -22,6 +22,7 @@ from rhoflow.models.weights import RANDOM as RANDOM_WEIGHTS
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.names import RANDOM, base_of, fraction_of, shuffled_input
 
+PICTURES = ("images", "side", "periods")  # what of a view belongs to the image
 LEAST = 2  # training materials of a learning curve's point
 
 
@@ -52,7 +53,8 @@ def changed_view(view: View, key: RunKey) -> View:
         return take_rows(view, fraction_rows(view, share, key))
     if shuffled == "image":
         giver = shuffled_rows(view, key)
-        return replace(view, images=_taken(view.images, giver), side=_taken(view.side, giver))
+        pictures = {name: _taken(getattr(view, name), giver) for name in PICTURES}
+        return replace(view, **pictures)
     if shuffled == "text":
         return replace(view, texts=_taken(view.texts, shuffled_rows(view, key)))
     return view
@@ -97,7 +99,7 @@ def with_images_of(view: View, pictures: View) -> View:
     if not np.array_equal(view.ids, pictures.ids):
         view = take_rows(view, np.flatnonzero(np.isin(view.ids, pictures.ids)))
         pictures = take_rows(pictures, np.flatnonzero(np.isin(pictures.ids, view.ids)))
-    return replace(view, images=pictures.images, side=pictures.side)
+    return replace(view, **{name: getattr(pictures, name) for name in PICTURES})
 
 
 def _by_hash(view: View, rows: NDArray[np.intp], *purpose: object) -> NDArray[np.intp]:
