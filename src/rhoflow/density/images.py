@@ -49,9 +49,9 @@ def slice_shard(
         ``slices/<shard>.npz`` to write: arrays ``ids`` (n,) str, ``image`` (n, p, p) float32 in [-1, 1] (rows along
         -y, columns along +x; (n, 3, p, p) with ``options.planes`` 3, from below to above the site), ``amplitude``,
         ``mean``, ``std`` (n,) float64 [e/A^3], ``lattice_constant``, ``side`` (n,) float64 [A], ``periods`` (n, 2, 2)
-        float64 [A], rows (x, y), 0 where the image does not repeat; and with ``options.fourier`` also ``fourier``, float32 in [0, 1] of the shape of ``image``. With ``options.content``
-        fourier, ``image`` is 2 ``fourier`` - 1. With ``options.png`` also ``slices/<shard>.png.zip`` with one
-        ``<id>.png`` each.
+        float64 [A], rows (x, y), 0 where the image does not repeat; and with ``options.fourier`` also ``fourier``,
+        float32 in [0, 1] of the shape of ``image``. With ``options.content`` fourier, ``image`` is 2 ``fourier`` - 1.
+        With ``options.png`` also ``slices/<shard>.png.zip`` with one ``<id>.png`` each.
     field : str
         Which density, e.g. ``total`` or ``deformation``.
     options : SliceOptions
