@@ -1,15 +1,23 @@
-"""The frozen stage of a pack of trainings: features computed once and cached, against the backbone in every epoch.
+"""Trainings: cached features against the backbone in every epoch, and packs against a process a run.
 
-Same network, data, batches, epochs and code for the fit (`run_stage`); only what is fed differs: cached features
-(their one computation, shared by the folds, counts), or images and texts through the frozen backbone. One thread,
-CPU seconds, so that other work on the machine matters little. The sizes of the default study: 3 folds of 64 training
-and 33 validation crystals of 114, 96 px, 64 tokens. What images and texts show does not matter for the cost, so they
-are made up.
+Frozen stage. Same network, data, batches, epochs and code for the fit (`run_stage`); only what is fed differs:
+cached features (their one computation, shared by the folds, counts), or images and texts through the frozen backbone.
+One thread, CPU seconds, so that other work on the machine matters little. The sizes of the default study: 3 folds
+of 64 training and 33 validation crystals of 114, 96 px, 64 tokens. What images and texts show does not matter for
+the cost, so they are made up.
+
+Packs. The image network of the default study, both stages, 3 folds: in one process, and in three. CPU seconds of the
+processes, their imports included. The runs' files are compared: same bytes.
 """
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +27,14 @@ from torch import Tensor, nn
 from rhoflow.config import ReadoutStage, Study
 from rhoflow.dataset.load import View
 from rhoflow.models.inputs import ArrayInputs, Batch, Inputs
+from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network
 from rhoflow.models.readout import Readout
 from rhoflow.training.engine import reproducible
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.fit import FeatureCache
+from rhoflow.training.names import HISTORY, METRICS, PREDICTIONS
+from rhoflow.training.pack import Pack, train_pack
 from rhoflow.training.resume import StageState
 from rhoflow.training.stage import OnFeatures, run_stage
 
@@ -52,9 +63,9 @@ class PlainLoop(nn.Module):
 
 
 def rows() -> list[dict[str, Any]]:
-    """CPU seconds of the frozen stage for an image and a text network."""
+    """CPU seconds of the frozen stage for an image and a text network, and of a pack."""
     warm_up()
-    return [compare("image"), compare("text")]
+    return [compare("image"), compare("text"), compare_packs()]
 
 
 def compare(name: str) -> dict[str, Any]:
@@ -73,6 +84,42 @@ def compare(name: str) -> dict[str, Any]:
         "goal": f">= {GOAL:g} times less",
         "ok": ratio >= GOAL,
     }
+
+
+def compare_packs() -> dict[str, Any]:
+    """One row: a process for all folds against a process a fold."""
+    with tempfile.TemporaryDirectory() as folder:
+        together, apart = Path(folder, "together"), Path(folder, "apart")
+        pack_s = in_process(together, *range(FOLDS))
+        runs_s = sum(in_process(apart, fold) for fold in range(FOLDS))
+        for file in (METRICS, PREDICTIONS, HISTORY, WEIGHTS):
+            for path in together.glob(f"runs/**/{file}"):
+                if path.read_bytes() != (apart / path.relative_to(together)).read_bytes():
+                    raise AssertionError(f"{path.relative_to(together)}: a pack of {FOLDS} and of one differ")
+    return {
+        "name": f"training: image network, both stages, {FOLDS} folds in one process: CPU seconds",
+        "value": pack_s,
+        "reference": runs_s,
+        "ratio": runs_s / pack_s,
+        "goal": "less",
+        "ok": pack_s < runs_s,
+    }
+
+
+def in_process(root: Path, *folds: int) -> float:
+    """CPU seconds of a process that trains some folds of the image network of the default study."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, __file__, str(root), *map(str, folds)], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def train_folds(root: Path, *folds: int) -> None:
+    """Train folds of the image network of the default study as one job of the workflow does."""
+    study = Study()
+    options, training = NETWORKS["image"].take_options(study), study.training
+    pack = Pack(root, root / "scratch", "image", "k_vrh", "none", "GPa", options, training)
+    train_pack(pack, [(fold, 0) for fold in folds], made_up_data)
 
 
 def cached(name: str) -> tuple[float, list[float]]:
@@ -115,7 +162,7 @@ def train(model: nn.Module, inputs: Inputs, data: View, epochs: int) -> list[flo
         stage=ReadoutStage(epochs=epochs, patience=epochs),
         std=1.0,
         state=state,
-        seed=RunKey("benchmark", "none", "none", 0, 0).random_seed,
+        seed=RunKey("image", "none", "none", 0, 0).random_seed,
         after_epoch=lambda state: None,
     )
     return [row["val_loss"] for row in state.history]
@@ -135,3 +182,7 @@ def made_up_data(fold: int) -> View:
     images = random.uniform(-1, 1, size=(114, 96, 96)).astype(np.float32)
     ids = np.array([f"m{row:03d}" for row in range(114)])
     return View(ids, part, random.normal(size=114), images=images, texts=(WORDS * 8,) * 114)
+
+
+if __name__ == "__main__":
+    train_folds(Path(sys.argv[1]), *map(int, sys.argv[2:]))
