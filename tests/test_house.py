@@ -16,8 +16,8 @@ from rhoflow.config import Study, load_study
 
 ROOMS = (
     *("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report"),
-    # predict reads runs and lineage as the report does; only the command line needs it, and the doctor
-    *("predict", "doctor", "cli"),
+    # predict reads runs and lineage as the report does; only the command line needs it, the doctor and the preview
+    *("predict", "doctor", "preview", "cli"),
 )
 LEAVES = {"errors", "job_record", "progress", "properties", "source_digest"}
 

@@ -128,6 +128,21 @@ def fetch_weights(
 
 
 @app.command()
+def preview(
+    configfile: Annotated[Path | None, typer.Option(help="the study's YAML file [default: config.yaml]")] = None,
+    profile: Annotated[Path, typer.Option(help="profile that the run will use")] = Path("profiles/default"),
+    snakefile: Annotated[Path, typer.Option(help="of the workflow")] = Path("Snakefile"),
+) -> None:
+    """Say what a run would do, a sentence a stage, and what it takes, judged by past jobs (docs/preview.md)."""
+    from rhoflow.config import read_study_file
+    from rhoflow.preview import preview as preview_run
+
+    study = read_study_file(configfile)
+    arguments = ["--snakefile", str(snakefile), "--profile", str(profile), "--cores", "1"]
+    print(preview_run(study, [*arguments, *(["--configfile", str(configfile)] if configfile else [])]))
+
+
+@app.command()
 def doctor(
     study: Annotated[Path | None, typer.Option(help="its YAML file [default: the default study]")] = None,
     profile: Annotated[Path, typer.Option(help="profile that jobs are submitted with")] = Path("profiles/slurm"),
