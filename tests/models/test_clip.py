@@ -60,6 +60,14 @@ def test_pixels_are_those_of_open_clips_own_transform(build, tmp_path, size, lev
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=PILLOW)
 
 
+def test_three_planes_are_the_three_channels(build):
+    backbone = build()
+    planes = torch.cat([_picture(75, seed)[1] for seed in range(3)])
+    together, alone = backbone.pixels(planes[None])[0], backbone.pixels(planes)
+    for channel in range(3):
+        np.testing.assert_allclose(together[channel], alone[channel, channel], rtol=0, atol=CLOSE)
+
+
 def test_tokens_are_those_of_open_clips_own_tokenizer(build, tmp_path):
     backbone = build()
     inputs = backbone.prepare(np.zeros((3, 8, 8), np.float32), TEXTS)

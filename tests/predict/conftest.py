@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_study import CRYSTALS, STUDY
+from tiny import write_tiny_clip
 
 from rhoflow.config import Study, load_study
 from rhoflow.dataset.clean import write_clean
@@ -58,13 +59,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, demo: Path, tiny_encoder:
         | {
             "source": {"path": str(folder / "crystals")},
             "language": {"backbone": str(tiny_encoder), "weights": "random", "max_tokens": 12},
+            "models": ["image", "text", "fusion", "clip"],
+            "clip": {"model": str(write_tiny_clip(folder / "clip")), "weights": "random"},
             "shards": 1,
             "targets": ["k_vrh"],
         }
     )
     root = folder / "results" / "small"
     make_data(study, root)
-    for model, level in (("image", "none"), ("text", "formula"), ("fusion", "formula")):
+    for model, level in (("image", "none"), ("text", "formula"), ("fusion", "formula"), ("clip", "formula")):
         runs = [(fold, 0) for fold in range(2)]
         scratch = folder / "scratch"
         train_job(

@@ -31,10 +31,10 @@ MULTIPLY = "multiply"
 class ClipBackbone(Backbone):
     """Both embeddings of a crystal, joined.
 
-    The single channel of a density image is repeated for the three that the tower expects. It becomes a pixel
-    (image + 1) / 2 in [0, 1], is resized as by open_clip's own transform (antialiased, cut off at 0 and 1 after each
-    direction) but in floating point, and each channel is shifted and scaled by mean and standard deviation of the
-    weights.
+    The single channel of a density image is repeated for the three that the tower expects; three planes are those
+    three. It becomes a pixel (image + 1) / 2 in [0, 1], is resized as by open_clip's own transform (antialiased, cut
+    off at 0 and 1 after each direction) but in floating point, and each channel is shifted and scaled by mean and
+    standard deviation of the weights.
 
     CLIP compares embeddings of length one, so their length was never trained: it is taken out, and their entries are
     scaled by the root of the width, to a mean square of one. Entries of the joined vector are then of order one too.
@@ -98,7 +98,7 @@ class ClipBackbone(Backbone):
         return self
 
     def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
-        """Make inputs ``images`` (n, p, p) float32 in [-1, 1] and ``tokens`` (n, max_tokens) int64."""
+        """Make inputs ``images`` (n, [3,] p, p) float32 in [-1, 1] and ``tokens`` (n, max_tokens) int64."""
         assert images is not None, "CLIP needs images"
         assert texts is not None, "CLIP needs texts"
         n_cut = sum(count_tokens(self.tokenizer, text) > self.max_tokens for text in texts)
@@ -112,8 +112,8 @@ class ClipBackbone(Backbone):
         return join_blocks([tower_blocks(self.visual), tower_blocks(self.text)])
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Make what the image tower sees (b, 3, *size) of images (b, p, p) in [-1, 1]."""
-        pixels = (images[:, None] + 1) / 2
+        """Make what the image tower sees (b, 3, *size) of images (b, p, p) or (b, 3, p, p) in [-1, 1]."""
+        pixels = ((images if images.ndim == 4 else images[:, None]) + 1) / 2
         height, width = self.size
         for size in ((pixels.shape[-2], width), (height, width)):  # one direction after the other, as Pillow
             if pixels.shape[-2:] != size:

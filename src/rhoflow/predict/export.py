@@ -1,7 +1,8 @@
 """One folder that takes an ensemble anywhere: weights, what they need to be rebuilt offline, and a model card.
 
-``README.md``, ``model.json``, ``runs/fold<k>-seed<s>/model.safetensors``, and ``encoder/`` where the text encoder is
-a folder of this machine (tokenizer and configuration). Nothing is pickled, and no path leads out of the folder.
+``README.md``, ``model.json``, ``runs/fold<k>-seed<s>/model.safetensors``, and ``encoder/`` where the text encoder or
+CLIP's model is a folder of this machine (tokenizer and configuration). Nothing is pickled, and no path leads out of
+the folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rhoflow.materials.digests import write_json
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.weights import RANDOM
 from rhoflow.predict.card import CARD, CopiedEncoder, PackagedEncoder, checked_file, read_card
-from rhoflow.predict.encoder import find_encoder, take_encoder
+from rhoflow.predict.encoder import find_clip, find_encoder, take_clip, take_encoder
 from rhoflow.predict.ensemble import Ensemble
 from rhoflow.predict.readme import describe
 
@@ -52,11 +53,16 @@ def export_model(ensemble: Ensemble, output: Path) -> None:
 
 
 def _portable(ensemble: Ensemble, output: Path) -> tuple[dict[str, Any], PackagedEncoder | CopiedEncoder | None]:
-    """Sections of the study without paths of this machine or pretrained weights, and the text encoder."""
+    """Sections of the study without paths of this machine or pretrained weights, and the text encoder or CLIP."""
     sections = dict(ensemble.card.study)
-    for name in ("image", "language"):
+    for name in ("image", "language", "clip"):
         if name in sections:
             sections[name] = {**sections[name], "weights": RANDOM}
+    if "clip" in sections:
+        towers = take_clip(ensemble.study.clip, output)
+        if towers:
+            sections["clip"]["model"] = towers.folder
+        return sections, towers
     if "language" not in sections:
         return sections, None
     encoder = take_encoder(ensemble.study.language, output)
@@ -81,4 +87,6 @@ def read_exported(folder: Path) -> Ensemble:
     sections = dict(card.study)
     if "language" in sections:
         sections["language"] = {**sections["language"], "backbone": find_encoder(folder, card)}
+    if "clip" in sections:
+        sections["clip"] = {**sections["clip"], "model": find_clip(folder, card)}
     return Ensemble(card, load_study(sections), folder)

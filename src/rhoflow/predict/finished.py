@@ -11,7 +11,7 @@ from pymatgen.core import Composition
 
 from rhoflow.config import Study, load_study, near
 from rhoflow.dataset.names import NO_TEXT
-from rhoflow.dataset.splits import TEST
+from rhoflow.dataset.parts import TEST
 from rhoflow.dataset.stores import read_kept, read_reports
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_file, read_json
