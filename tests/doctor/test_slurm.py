@@ -98,7 +98,7 @@ def test_with_accounting_either_command_will_do(cluster: Cluster) -> None:
     assert cluster.problems(**{"slurm-status-command": "sacct"}) == []
 
 
-@pytest.mark.parametrize(("age", "n"), [(0, 1), (119, 1), (120, 0)])
+@pytest.mark.parametrize(("age", "n"), [(0, 1), (199, 1), (200, 0)])
 def test_squeue_needs_finished_jobs_to_be_remembered(cluster: Cluster, age: int, n: int) -> None:
     cluster.settings(age=age)
     found = cluster.problems()
@@ -145,6 +145,12 @@ def test_placeholder_of_the_account_is_named(cluster: Cluster) -> None:
     ((text, change),) = cluster.problems(**{"default-resources": DEFAULTS | {"slurm_account": "CHANGE_ME"}})
     assert text == "the account is still CHANGE_ME"
     assert "default-resources: slurm_account" in change
+
+
+def test_account_without_accounting_is_to_be_deleted(cluster: Cluster) -> None:
+    ((text, change),) = cluster.problems(**{"default-resources": DEFAULTS | {"slurm_account": "physics"}})
+    assert text == "the profile names an account, and there is no accounting here"
+    assert change.endswith("default-resources: slurm_account: delete it")
 
 
 def test_unknown_account_gets_the_users_own(cluster: Cluster) -> None:

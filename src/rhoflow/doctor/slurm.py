@@ -17,7 +17,7 @@ from rhoflow.doctor.finding import Finding, note, ok, problem
 
 PROFILE = "config.yaml"
 _TIMEOUT_S = 30
-_LEAST_MIN_JOB_AGE_S = 120  # snakemake asks every minute or so: a job forgotten sooner counts as lost
+_LEAST_MIN_JOB_AGE_S = 200  # as profiles/slurm says: a job that SLURM forgets between two questions counts as lost
 _STATUS = "slurm-status-command"
 _PLACEHOLDER = "CHANGE_ME"
 
@@ -139,6 +139,8 @@ def _account(asked: dict[str, dict[str, Any]], accounting: bool, file: Path) -> 
         yield problem(
             "slurm", f"the account is still {_PLACEHOLDER}", f"{line} (without accounting: delete the line)"
         )
+    elif accounts and not accounting:
+        yield problem("slurm", "the profile names an account, and there is no accounting here", f"{line}: delete it")
     if not accounting or not shutil.which("sacctmgr"):
         return
     try:
