@@ -39,7 +39,10 @@ rule figures:
     input:
         rules.tables.input,
         kind_files(NETWORKS, ["history.csv"]),
-        expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
+        expand(
+            f"{ROOT}/{{store}}",
+            store=expand(["raw/{shard}.h5", "slices/{shard}.npz"], shard=SHARDS),
+        ),
     output:
         expand(
             f"{ROOT}/figures/{{name}}.{{kind}}",
@@ -67,12 +70,66 @@ rule figures:
         "python $RHOFLOW_SCRIPTS/figures.py --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1"
 
 
+# A figure of its own: it needs torch, and the weights of one run.
+rule saliency:
+    input:
+        expand(
+            f"{ROOT}/runs/image/{STUDY.targets[0]}/none/fold0/seed{STUDY.seeds[0]}/{{name}}",
+            name=["metrics.json", "predictions.parquet", "model.safetensors"],
+        ),
+        DATASET,
+        expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
+    output:
+        expand(f"{ROOT}/figures/{SALIENCY}.{{kind}}", kind=["png", "svg", "json"]),
+    log:
+        f"{LOGS}/saliency.log",
+    benchmark:
+        f"{LOGS}/benchmark/saliency.tsv"
+    conda:
+        "../envs/rhoflow.yaml"
+    threads: STUDY.training.threads
+    resources:
+        mem_mb=5000,
+        runtime=30,
+    params:
+        root=root,
+        study=STUDY.model_dump_json(),
+        code=ALL_CODE,
+    message:
+        "Draw where the image network looks"
+    shell:
+        "python $RHOFLOW_SCRIPTS/saliency.py --root {params.root} --output {params.root}/figures --study {params.study:q}"
+        " > {log} 2>&1"
+
+
+# Everything that is known of how the results came about, and a crate of it to publish (docs/provenance.md). It also
+# reads the jobs' journals and the benchmarks, which are no inputs: they hold times, and every job would rerun.
 rule provenance:
     input:
         kind_files(run_kinds(STUDY), ["run.prov.json"]),
+        rules.tables.output,
+        rules.figures.output,
         DATASET,
     output:
-        f"{ROOT}/provenance/provenance.json",
+        expand(
+            f"{ROOT}/provenance/{{name}}",
+            name=[
+                "provenance.json",
+                "lineage.json",
+                "inputs.csv",
+                "config.yaml",
+                "methods.md",
+                "methods.tex",
+                "references.bib",
+                "crate/ro-crate-metadata.json",
+            ],
+        ),
+        report(
+            f"{ROOT}/provenance/report.html",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"what": "where every number comes from"},
+        ),
     log:
         f"{LOGS}/provenance.log",
     benchmark:
@@ -85,18 +142,22 @@ rule provenance:
         runtime=10,
     params:
         root=root,
+        logs=LOGS,
+        scratch=SCRATCH,
         study=STUDY.model_dump_json(),
         code=ALL_CODE,
     message:
         "Gather the provenance"
     shell:
-        "python $RHOFLOW_SCRIPTS/provenance.py --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/provenance.py --root {params.root} --logs {params.logs} --scratch {params.scratch}"
+        " --study {params.study:q} > {log} 2>&1"
 
 
 rule report:
     input:
         rules.tables.output,
         rules.figures.output,
+        rules.saliency.output if has_saliency(STUDY) else [],
         rules.provenance.output,
         DATASET,
         expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),

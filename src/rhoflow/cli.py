@@ -173,6 +173,21 @@ def freeze(
     print(f"To keep exactly these, whatever is added to the data: dataset_version: {version}")
 
 
+@app.command()
+def lineage(
+    result: Annotated[
+        Path, typer.Argument(help="a table, figure or other result, e.g. results/demo/tables/results.csv")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="everything, for machines")] = False,
+    all_names: Annotated[bool, typer.Option("--all", help="every name, not only the first of a kind")] = False,
+) -> None:
+    """Print the way from a result of a finished study back to the raw densities (docs/provenance.md)."""
+    from rhoflow.report.lineage_path import format_json, format_way, way_back
+
+    way = way_back(result)
+    print(format_json(way) if json else format_way(way, everything=all_names))
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line, anything else a traceback in a file."""
     try:

@@ -16,6 +16,7 @@ from rhoflow.training.names import BASELINE_LEVELS, base_of
 
 RESULTS = "results"  # folder in the crate of what lies below results/<study>
 WORKFLOW = "workflow"  # folder in the crate of the workflow's own files
+SCRIPTS = f"{WORKFLOW}/workflow/scripts/"
 # What each script of the workflow makes, below the result folder, where its job's name does not say it.
 _MADE = {
     "clean": ("dataset/kept.csv", "dataset/rejected.csv", "dataset/fences.json", "dataset/targets.parquet"),
@@ -29,7 +30,7 @@ _MADE = {
 
 def describe_run(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> None:
     """Add the workflow, its tools and steps, and the actions to a crate that has the `files`."""
-    workflow = _workflow(crate, record, files)
+    workflow = _workflow(crate, record)
     tools = _tools(crate, record, files)
     workflow["hasPart"] = [{"@id": tool.id} for tool in tools.values()]
     steps = _steps(crate, tools)
@@ -80,7 +81,16 @@ def describe_run(crate: ROCrate, record: Mapping[str, Any], files: list[str]) ->
     crate.root_dataset["mentions"] = [{"@id": run.id}, {"@id": organised.id}]
 
 
-def _workflow(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> Entity:
+def types_of(name: str) -> list[str] | str:
+    """Types of a file of the crate."""
+    if name == f"{WORKFLOW}/Snakefile":
+        return ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+    if name.startswith(SCRIPTS):
+        return ["File", "SoftwareSourceCode", "SoftwareApplication"]
+    return ["File", "SoftwareSourceCode"] if name.endswith(".smk") else "File"
+
+
+def _workflow(crate: ROCrate, record: Mapping[str, Any]) -> Entity:
     main = crate.get(f"{WORKFLOW}/Snakefile")
     language = crate.add(
         ContextEntity(
@@ -94,7 +104,6 @@ def _workflow(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> En
             },
         )
     )
-    main["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
     main["name"] = "rhoflow"
     main["version"] = record["code"]["version"]
     main["programmingLanguage"] = {"@id": language.id}
@@ -109,9 +118,6 @@ def _workflow(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> En
         )
         crate.get(name)["exampleOfWork"] = {"@id": f"#{parameter}"}
     main["input"] = [{"@id": f"#{parameter}"} for parameter in formal.values()]
-    for name in files:
-        if name.endswith(".smk"):
-            crate.get(name)["@type"] = ["File", "SoftwareSourceCode"]
     crate.root_dataset["mainEntity"] = {"@id": main.id}
     return main
 
@@ -120,9 +126,8 @@ def _tools(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> dict[
     """Scripts of the workflow by name; their version is the digest of all code that they use."""
     tools = {}
     for name in files:
-        if name.startswith(f"{WORKFLOW}/workflow/scripts/"):
+        if name.startswith(SCRIPTS):
             stem, tool = Path(name).stem, crate.get(name)
-            tool["@type"] = ["File", "SoftwareSourceCode", "SoftwareApplication"]
             tool["softwareVersion"] = f"{record['code']['version']}, code {record['code']['stages'].get(stem)}"
             tools[stem] = tool
     return tools

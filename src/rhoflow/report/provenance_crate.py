@@ -18,7 +18,7 @@ from rocrate.rocrate import ROCrate
 from rhoflow.materials.digests import digest_file
 from rhoflow.materials.shards import digest_path
 from rhoflow.report.lineage import Edges
-from rhoflow.report.provenance_actions import RESULTS, WORKFLOW, describe_run
+from rhoflow.report.provenance_actions import RESULTS, WORKFLOW, describe_run, types_of
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -65,7 +65,9 @@ def write_crate(
     for name in files:
         properties = {"sha256": digest_file(folder / name), "contentSize": str((folder / name).stat().st_size)}
         properties["encodingFormat"] = _FORMATS.get(Path(name).suffix, "application/octet-stream")
-        crate.add_file(dest_path=name, source=folder / name, properties={"name": name, **properties})
+        crate.add_file(
+            dest_path=name, source=folder / name, properties={"@type": types_of(name), "name": name, **properties}
+        )
     describe_run(crate, record, sorted(files))
     crate.metadata.write(folder)
 

@@ -1,0 +1,174 @@
+"""Sentences of the methods text about data, images and texts, splits, evaluation and computing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rhoflow.config import Clean, DirectorySource, SliceOptions, Splits, Study
+from rhoflow.report import labels
+
+# Stages in the order in which a material meets them: (name in rejected.csv, in words).
+_STAGES = {
+    "catalog": "cataloguing",
+    "ingest": "reading the densities",
+    "grids": "the unified grid",
+    "slices": "cutting the plane",
+    "describe": "describing the structure",
+    "clean": "the outlier filter",
+    "targets": "asking for a target value",
+}
+_SPLITS = {
+    "random": "by material",
+    "composition": "so that no composition is in two parts",
+    "prototype": "so that no structure prototype is in two parts",
+    "cluster": "so that no cluster of like compositions is in two parts",
+    "element": "by holding out whole elements",
+}
+
+
+def data_sentences(root: Path, study: Study, record: Mapping[str, Any]) -> list[str]:
+    """Where the crystals come from, and how many were left after each filter."""
+    data = record["dataset"]
+    sentences = [_source(study, data)]
+    if data["version"]:
+        sentences.append(f"The dataset is the frozen version {data['version']}.")
+    left, steps = data["n"]["listed"], []
+    for stage, n in filtered(root).items():
+        left -= n
+        steps.append(f"{left} after {_STAGES.get(stage, stage)}")
+    kept = f"{data['n']['kept']} crystals are used."
+    sentences.append(
+        f"Of {data['n']['listed']} crystals {', '.join(steps)} were left; {kept}" if steps else f"All {kept}"
+    )
+    sentences.append("Structures were read with pymatgen [[ong2013]] and symmetries found with spglib [[togo2024]].")
+    return sentences
+
+
+def _source(study: Study, data: Mapping[str, Any]) -> str:
+    counted = ", ".join(f"{name} ({n})" for name, n in data["functionals"].items())
+    functional = f"by functional: {counted}" if counted else "functional not known"
+    if data["source"] == "materials_project":
+        versions = " and ".join(data["database_versions"]) or "of unknown version"
+        return (
+            "Charge densities, structures and properties are those of the Materials Project [[jain2013, shen2022]],"
+            f" database {versions}, computed with VASP and PAW potentials [[kresse1996, bloechl1994]]; {functional}."
+        )
+    if data["source"] == "manifest":
+        return f"Charge densities and properties were taken from a published list with checksums; {functional}."
+    if study.source == DirectorySource():
+        return (
+            "Charge densities and properties are those that rhoflow brings along, computed with GPAW [[mortensen2024,"
+            " bloechl1994]] and the PBE functional [[perdew1996]]."
+        )
+    return "Charge densities and properties come from our own calculations (functional and settings: fill in)."
+
+
+def filtered(root: Path) -> dict[str, int]:
+    """How many materials each stage was the first to reject, in the order of the stages."""
+    file = root / "dataset/rejected.csv"
+    if not file.exists():
+        return {}
+    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    order = [*_STAGES, *sorted(set(rows["stage"]) - set(_STAGES))]
+    first = rows.groupby("material_id")["stage"].agg(lambda stages: min(stages, key=order.index))
+    counted = first.value_counts()
+    return {stage: int(counted[stage]) for stage in order if stage in counted}
+
+
+def input_sentences(study: Study) -> list[str]:
+    """Say what the field, the grid, the image and the text are."""
+    shape = " x ".join(map(str, study.grid.shape))
+    return [
+        f"The {labels.FIELDS[study.field]} was brought onto a grid of {shape} points.",
+        _outliers(study.clean),
+        *_image(study.slices),
+        f"Texts are descriptions by robocrystallographer [[ganose2019]] at the levels {', '.join(study.levels)}"
+        " (formula: the bare composition; keywords: sentences on it and bonds; all: the whole description).",
+    ]
+
+
+def _outliers(clean: Clean) -> str:
+    if clean.fences:
+        return "Outliers lie beyond fences that a former study set."
+    if clean.iqr_factor:
+        return (
+            f"Outliers lie more than {clean.iqr_factor:g} interquartile ranges beyond the quartiles of the minima or"
+            " of the maxima."
+        )
+    return "No outliers were removed."
+
+
+def _image(slices: SliceOptions) -> list[str]:
+    plane = "densest lattice" if slices.plane == "densest" else f"({''.join(map(str, slices.plane))})"
+    n = slices.window.cells
+    window = (
+        f"the largest square in the section of a supercell of {n} x {n} x {n} cells"
+        if n
+        else f"a square of {slices.window.angstrom:g} A"
+    )
+    sites = {"heaviest": "the heaviest site", "mean": "the mean height of the sites"}
+    through = sites.get(str(slices.through), str(slices.through))
+    how = "by interpolation on the unified grid" if slices.as_published else "exactly, from the Fourier coefficients"
+    scaled = "arcsinh was taken, and it is" if slices.transform == "arcsinh" else "It is"
+    return [
+        f"The image is cut {how} on the {plane} plane of the conventional cell through {through}: {window}, at"
+        f" {slices.pixels} x {slices.pixels} pixels.",
+        f"{scaled[0].upper()}{scaled[1:]} z-scored and divided by its largest magnitude.",
+        *(["Three parallel planes are its channels."] if slices.planes == 3 else []),
+        *(["Networks see the magnitude of its Fourier transform."] if slices.content == "fourier" else []),
+    ]
+
+
+def split_sentences(splits: Splits, parts: Mapping[str, int]) -> list[str]:
+    """Who trained and who tested."""
+    test = parts.get("test", 0)
+    rest = sum(n for part, n in parts.items() if part.startswith("fold"))
+    repeats = f", with {splits.repeats} repeats for CLIP" if splits.repeats > 1 else ""
+    return [
+        f"The crystals were split {_SPLITS[splits.strategy]} by a stable hash (seed {splits.seed}): {test} for the"
+        f" test and {rest} in {splits.folds}-fold cross-validation{repeats}."
+    ]
+
+
+def evaluation_sentences(study: Study) -> list[str]:
+    """Say how models were judged."""
+    targets = ", ".join(labels.axis_label(target) for target in study.targets)
+    resampled = labels.RESAMPLED.get(study.splits.strategy, "test crystals")
+    return [
+        f"Targets are {targets}.",
+        "R2, RMSE and MAE are given in physical units, as mean and sample standard deviation over"
+        f" {_count(study.splits.folds, 'fold')} x {_count(len(study.seeds), 'seed')}, with 95 % bootstrap intervals"
+        f" ({study.report.bootstrap} resamples of the {resampled}).",
+        "Differences on the validation folds were tested with the corrected resampled t-test [[nadeau2003]] and"
+        " Holm's correction [[holm1979]].",
+    ]
+
+
+def computing_sentences(record: Mapping[str, Any]) -> list[str]:
+    """Software, hardware and cost."""
+    versions = record["reporting"]["packages"]
+    hours = sum(one["hours"] for one in record["costs"].values())
+    gpu = sum(one["gpu_hours"] for one in record["costs"].values())
+    machines = sorted({_machine(kind) for kind in record["hardware"]})
+    commit = record["code"]["commit"]
+    return [
+        f"The study was run with rhoflow {record['code']['version']} [[rhoflow]]"
+        f"{f' (commit {commit[:12]})' if commit else ''} under Snakemake {versions['snakemake']} [[moelder2021]],"
+        " NumPy [[harris2020]], SciPy [[virtanen2020]], pandas [[mckinney2010]] and matplotlib [[hunter2007]].",
+        f"All jobs together took {hours:.2f} hours, of which {gpu:.2f} GPU hours; the models were trained on"
+        f" {' and '.join(machines) or 'unknown hardware'}.",
+        f"Results carry the lineage {record['lineage']['id']}; the run is described as a Workflow Run RO-Crate"
+        " [[leo2024]].",
+    ]
+
+
+def _machine(kind: Mapping[str, Any]) -> str:
+    return str(kind["gpu"] or f"{kind['cpu'] or 'an unknown processor'} ({kind['cpu_count']} cores)")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
