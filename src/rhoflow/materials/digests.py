@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoflow.errors import StudyError
+
 
 def digest_arrays(*arrays: NDArray[Any]) -> str:
     """sha256 of the dtype, shape and content of arrays (not of the file that holds them)."""
@@ -74,5 +76,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises
+    ------
+    StudyError
+        If it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(
+            f"{path}: no JSON ({error}); the file was damaged after it was made."
+            f" Delete it and run snakemake again, which makes it anew: rm {path}"
+        ) from error

@@ -6,6 +6,8 @@ Every epoch starts from a seed made of run, stage and epoch, so the random state
 from __future__ import annotations
 
 import math
+import pickle
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,10 +72,14 @@ class ResumeFile:
         self._saved_s = time.monotonic()
 
     def load(self) -> dict[str, StageState]:
-        """Stages by name; none if there is no file of this very run."""
+        """Stages by name; none if there is no file of this very run that can be read."""
         if not self.path.exists():
             return {}
-        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            print(f"{self.path}: cannot be read ({error}); this run starts anew", file=sys.stderr)
+            return {}
         if saved["digest"] != self.digest:
             return {}
         return {name: StageState(**state) for name, state in saved["stages"].items()}

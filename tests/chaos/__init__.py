@@ -1,0 +1,1 @@
+"""Faults brought about on purpose, and what a rerun makes of them."""
