@@ -97,3 +97,72 @@ def test_split_of_other_materials_is_an_error(tmp_path: Path, wrong: str) -> Non
         StudyError, match=rf"without exactly one part: 1 \({name}\); kept.csv and splits.json disagree"
     ):
         write_leakage(tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["cluster", "element"])
+def test_new_strategies_pass_their_own_checks(tmp_path: Path, strategy: str) -> None:
+    write_leakage(_study(tmp_path, NO_CHLORINE if strategy == "element" else {}, Splits(strategy=strategy)))
+    made = {check["name"]: check["found"] for check in read_json(tmp_path / "dataset/leakage.json")["checks"]}
+    wanted = {
+        "cluster": "cluster group in two parts",
+        "element": "held-out element in training",
+    }
+    assert made[wanted[strategy]] == 0
+
+
+# Without a common element: each crystal a metal, or two of them.
+NO_CHLORINE = {
+    k: {"formula": f"{crystal.formula.removesuffix('Cl')}{'Mg' * (k % 4 == 0)}"}
+    for k, crystal in enumerate(crystals(40))
+}
+
+
+def _element_study(root: Path) -> dict:
+    _study(root, NO_CHLORINE, Splits(strategy="element", test=0.2))
+    return read_json(root / "dataset/splits.json")
+
+
+def test_held_out_element_in_training_is_an_error(tmp_path: Path) -> None:
+    splits = _element_study(tmp_path)
+    leaked = next(key for key, part in splits["assignment"].items() if part == "test")
+    write_json(tmp_path / "dataset/splits.json", splits | {"assignment": splits["assignment"] | {leaked: 0}})
+    with pytest.raises(StudyError, match=rf"held-out element in training: \d .*{leaked} \(\w+; train of fold 1\)"):
+        write_leakage(tmp_path)
+
+
+def test_element_of_a_fold_in_its_training_part_is_an_error(tmp_path: Path) -> None:
+    splits = _element_study(tmp_path)
+    leaked, fold = next((key, part) for key, part in splits["assignment"].items() if isinstance(part, int))
+    other = (fold + 1) % 3
+    write_json(tmp_path / "dataset/splits.json", splits | {"assignment": splits["assignment"] | {leaked: other}})
+    with pytest.raises(StudyError) as caught:
+        write_leakage(tmp_path)
+    assert f"{leaked} (" in str(caught.value)
+    assert f"train of fold {fold})" in str(caught.value)
+    assert f"held-out material without a held-out element: 1 ({leaked} (val of fold {other}))" in str(caught.value)
+
+
+def test_material_that_never_trains_is_noted(tmp_path: Path) -> None:
+    splits = _element_study(tmp_path)
+    metals = [group[0] for group in splits["elements"]["folds"]]
+    _study(tmp_path, NO_CHLORINE | {0: {"formula": "".join(metals)}}, Splits(strategy="element", test=0.2))
+    write_leakage(tmp_path)
+    found = {check["name"]: check for check in read_json(tmp_path / "dataset/leakage.json")["checks"]}
+    never = found["material that validates in every fold and never trains"]
+    assert (never["kind"], never["examples"]) == ("note", ["c000"])
+    assert read_json(tmp_path / "dataset/splits.json")["counts"]["never_train"] == 1
+
+
+def test_every_repeat_is_checked(tmp_path: Path) -> None:
+    one = next(
+        k
+        for k in range(40)
+        if group_part(f"c{k:03d}", Splits()) == group_part("c000", Splits())
+        and k
+        and group_part(f"c{k:03d}", Splits(seed=1)) != group_part("c000", Splits(seed=1))
+    )
+    _study(tmp_path, {one: _twin(0)}, Splits(repeats=2))
+    with pytest.raises(StudyError, match=r"identical image in two parts \(repeat 1\): 1") as caught:
+        write_leakage(tmp_path)
+    assert "two parts: 1" not in str(caught.value)
+    write_leakage(_study(tmp_path / "alone", {one: _twin(0)}))

@@ -13,13 +13,13 @@ from synthetic import crystals, write_stages
 
 from rhoflow.config import Clean, Splits
 from rhoflow.dataset.clean import write_clean
-from rhoflow.dataset.parts import fold_part
+from rhoflow.dataset.parts import fold_part, read_partitions
 from rhoflow.dataset.splits import assign_parts, group_part, material_groups, write_splits
 from rhoflow.errors import StudyError
-from rhoflow.materials.digests import read_json
+from rhoflow.materials.digests import read_json, write_json
 
 IDS = st.text("abcdefghij0123456789-", min_size=1, max_size=8)
-STRATEGIES = ("random", "composition", "prototype")
+STRATEGIES = ("random", "composition", "prototype", "cluster")
 
 
 def _kept(root: Path, ids: list[str], prototypes: list[str] | None = None) -> None:
@@ -107,8 +107,11 @@ def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     assert (tmp_path / "dataset/splits.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(("part", "fold", "role"), [("test", 1, "test"), (1, 1, "val"), (0, 1, "train")])
-def test_role_in_a_fold(part: str | int, fold: int, role: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "fold", "role"),
+    [("test", 1, "test"), (1, 1, "val"), (0, 1, "train"), ((0, 2), 2, "val"), ((0, 2), 1, "train")],
+)
+def test_role_in_a_fold(part: str | int | tuple[int, ...], fold: int, role: str) -> None:
     assert fold_part(part, fold) == role
 
 
@@ -148,3 +151,41 @@ def _fails(root: Path, seed: int) -> bool:
 def test_no_test_set_when_none_is_wanted(tmp_path: Path) -> None:
     _kept(tmp_path, [f"m{k}" for k in range(40)])
     assert set(_assignment(tmp_path, Splits(test=0, folds=3)).values()) == {0, 1, 2}
+
+
+def test_first_repeat_is_the_split_without_repeats(tmp_path: Path) -> None:
+    _kept(tmp_path, [f"m{k}" for k in range(40)])
+    write_splits(tmp_path, Splits())
+    alone = (tmp_path / "dataset/splits.json").read_text()
+    assert "repeats" not in alone
+    write_splits(tmp_path, Splits(repeats=3))
+    written = read_json(tmp_path / "dataset/splits.json")
+    del written["repeats"]
+    write_json(tmp_path / "dataset/again.json", written)
+    assert (tmp_path / "dataset/again.json").read_text() == alone
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "element"])
+def test_repeat_is_the_split_of_the_next_seed(tmp_path: Path, strategy: str) -> None:
+    write_stages(tmp_path, crystals(75))
+    write_clean(tmp_path, Clean(iqr_factor=None), ["k_vrh"])
+    options = Splits(strategy=strategy, seed=4, repeats=3, folds=2)
+    write_splits(tmp_path, options)
+    repeats = read_partitions(tmp_path)
+    assert [partition.seed for partition in repeats] == [4, 5, 6]
+    assert repeats[0].parts != repeats[1].parts != repeats[2].parts
+    write_splits(tmp_path, Splits(strategy=strategy, seed=5, folds=2))
+    assert read_partitions(tmp_path) == repeats[1:2]
+
+
+def test_empty_part_of_a_repeat_names_a_seed_that_fills_all(tmp_path: Path) -> None:
+    _kept(tmp_path, [f"m{k}" for k in range(8)])
+    bad = next(seed for seed in range(50) if not _fails(tmp_path, seed) and _fails(tmp_path, seed + 1))
+    with pytest.raises(StudyError, match=rf"falls into .* with seed {bad + 1};") as caught:
+        write_splits(tmp_path, Splits(seed=bad, repeats=2))
+    good = int(str(caught.value).split("splits.seed: ")[1].split()[0])
+    write_splits(tmp_path, Splits(seed=good, repeats=2))
+
+
+def test_indices_run_over_folds_and_repeats() -> None:
+    assert list(Splits(folds=3, repeats=2).indices) == [0, 1, 2, 3, 4, 5]

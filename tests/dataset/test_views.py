@@ -133,6 +133,28 @@ def test_side_values_belong_to_their_ids(study: Path) -> None:
     assert load_view(study, "k_vrh", "density", 0).side is None
 
 
+def test_fold_of_a_repeat_is_that_of_the_next_seed(tmp_path: Path) -> None:
+    write_stages(tmp_path, crystals(N))
+    write_dataset(tmp_path, clean=NO_FILTER, splits=Splits(folds=2, repeats=2))
+    write_views(tmp_path, targets=["k_vrh"], levels=["none"], folds=4)
+    first, second = (load_view(tmp_path, "k_vrh", "none", fold) for fold in (1, 3))
+    for view, seed in ((first, 0), (second, 1)):
+        parts = [group_part(key, Splits(folds=2, seed=seed)) for key in view.ids]
+        expected = ["test" if part == "test" else "val" if part == 1 else "train" for part in parts]
+        assert view.part.tolist() == expected
+    assert first.part.tolist() != second.part.tolist()
+    with pytest.raises(StudyError, match="fold 4: the split has folds 0 to 3"):
+        load_view(tmp_path, "k_vrh", "none", 4)
+
+
+def test_repeats_leave_the_views_of_the_first_alone(tmp_path: Path) -> None:
+    before = _views(tmp_path / "once", crystals(N))
+    write_stages(tmp_path / "twice", crystals(N))
+    write_dataset(tmp_path / "twice", clean=NO_FILTER, splits=Splits(repeats=2))
+    after = {path.stem: path.read_bytes() for path in (tmp_path / "twice/views").iterdir()}
+    assert after == before
+
+
 def test_quantiles_belong_to_their_ids(study: Path) -> None:
     view = load_view(study, "k_vrh", "density", 0)
     np.testing.assert_array_equal(view.quantiles, np.array([crystal.quantiles for crystal in crystals(N)]))

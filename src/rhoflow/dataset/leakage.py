@@ -186,5 +186,5 @@ def _straddling(
 
 def _part_name(part: Part) -> str:
     if isinstance(part, tuple):
-        return "folds " + " and ".join(str(fold) for fold in part)
+        return "folds " + " and ".join(str(fold) for fold in part) if part else "no fold"
     return part if isinstance(part, str) else f"fold {part}"

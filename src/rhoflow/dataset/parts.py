@@ -12,7 +12,7 @@ from rhoflow.materials.digests import read_json
 
 TEST = "test"
 
-# The test set, or the fold in which a material validates; several folds where whole elements are held out.
+# The test set, or the fold in which a material validates; several folds or none where whole elements are held out.
 Part = str | int | tuple[int, ...]
 
 
@@ -25,7 +25,7 @@ class HeldOut:
     test : tuple of str
         Elements that only the test set has, in the order in which they were drawn.
     folds : tuple of tuple of str
-        The other elements: those held out in each fold, sorted.
+        Those held out in each fold, sorted; an element in none of these and not in `test` is never held out.
     """
 
     test: tuple[str, ...]

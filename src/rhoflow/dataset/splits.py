@@ -146,7 +146,8 @@ def _complaint(kept: pd.DataFrame, parts: Mapping[str, Part], empty: list[str], 
             + ("" if options.strategy == "random" else ", or use strategy random")
         )
     seed = _working_seed(kept, options)
-    remedy = f"splits.seed: {seed} fills all" if seed is not None else "lower splits.folds or raise splits.test"
+    otherwise = "use another splits.strategy" if by_element else "lower splits.folds or raise splits.test"
+    remedy = f"splits.seed: {seed} fills all" if seed is not None else otherwise
     counts = Counter(str(part) for part in parts.values())
     drawn = f" with seed {once.seed}" if options.repeats > 1 else ""
     return (
