@@ -18,7 +18,6 @@ from rhoflow.dataset.load import View
 from rhoflow.dataset.names import PARTS
 from rhoflow.errors import StudyError
 from rhoflow.materials.ids import hash_integer
-from rhoflow.models.weights import RANDOM as RANDOM_WEIGHTS
 from rhoflow.training.evaluate import RunKey
 from rhoflow.training.names import RANDOM, base_of, fraction_of, shuffled_input
 
@@ -30,7 +29,7 @@ def changed_study(study: Study, model: str) -> Study:
     """Return the study that a series of networks is trained with: random weights for a twin, else as it is."""
     if base_of(model)[1] != RANDOM:
         return study
-    untrained = {"weights": RANDOM_WEIGHTS}
+    untrained = {"weights": RANDOM}  # the variant is named as such weights are in every section
     return study.model_copy(
         update={
             "image": study.image.model_copy(update=untrained),
@@ -46,7 +45,7 @@ def changed_view(view: View, key: RunKey) -> View:
     Raises
     ------
     StudyError
-        If a share leaves fewer than two training materials, or a part has nothing to deal out.
+        If a share leaves fewer than two training materials.
     """
     share, shuffled = fraction_of(key.variant), shuffled_input(key.variant)
     if share is not None:
