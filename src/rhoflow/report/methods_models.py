@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rhoflow.config import Stage, Study
 from rhoflow.report import labels
-from rhoflow.training.names import BASELINE_LEVELS, LLM
+from rhoflow.training.names import LLM, baseline_kinds, plain_kinds
 
 # Papers behind backbones, by a part of the name in the settings.
 _PAPERS = {
@@ -37,7 +37,7 @@ def model_sentences(study: Study) -> list[str]:
     sentences += _joint(study)
     baselines = [
         f"{labels.model_label(name)}{_cite(_BASELINE_PAPERS.get(name, ''))}"
-        for name in BASELINE_LEVELS
+        for name in dict(plain_kinds(baseline_kinds(study)))
         if name != "mean"
     ]
     sentences.append(

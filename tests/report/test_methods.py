@@ -1,0 +1,139 @@
+"""The methods text: numbers of the study, citations that resolve, and text that LaTeX and Markdown take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rhoflow.config import Study, load_study
+from rhoflow.report.methods import (
+    bibliography,
+    cited,
+    paragraphs,
+    read_references,
+    to_latex,
+    to_markdown,
+    write_methods,
+)
+from rhoflow.report.methods_data import data_sentences, filtered, input_sentences
+from rhoflow.report.methods_models import model_sentences, training_sentences
+
+RECORD: dict[str, Any] = {
+    "dataset": {
+        "version": "paper-1",
+        "source": "materials_project",
+        "database_versions": ["2025.09.25"],
+        "functionals": {"GGA": 30, "GGA+U": 8},
+        "n": {"listed": 42, "kept": 38, "rejected": 4},
+    },
+    "splits": {"parts": {"test": 6, "fold 0": 16, "fold 1": 16}},
+    "reporting": {"packages": {"snakemake": "9.27.1"}},
+    "costs": {"train": {"hours": 2.0, "gpu_hours": 1.5}, "grids": {"hours": 0.5, "gpu_hours": 0.0}},
+    "hardware": [{"cpu": "EPYC", "cpu_count": 16, "gpu": "NVIDIA H200"}],
+    "code": {"version": "0.1.0", "commit": "abcdef0123456789"},
+    "lineage": {"id": "0123456789ab"},
+}
+EVERYTHING = {
+    "source": {"kind": "materials_project"},
+    "models": ["image", "text", "fusion", "clip"],
+    "search": {"models": ["image"]},
+    "slices": {"planes": 3, "transform": "arcsinh"},
+}
+
+
+@pytest.fixture
+def study() -> Study:
+    return load_study(EVERYTHING)
+
+
+def test_numbers_are_those_of_the_study(small_root: Path, study: Study) -> None:
+    text = " ".join(paragraphs(small_root, study, RECORD))
+    for fact in (
+        *("database 2025.09.25", "GGA (30), GGA+U (8)", "frozen version paper-1", "60 x 60 x 60", "(111) plane"),
+        *("8 x 8 x 8 cells", "96 x 96 pixels", "Three parallel planes", "6 for the test and 32 in 3-fold"),
+        *("512, 384, 256", "dropout 0.2", "learning rate 2e-05", "20 trials", "2.50 hours, of which 1.50 GPU hours"),
+        *("NVIDIA H200", "commit abcdef012345", "lineage 0123456789ab", "bulk modulus [GPa]"),
+    ):
+        assert fact in text, fact
+
+
+def test_crystals_left_at_each_filter_add_up(small_root: Path, study: Study) -> None:
+    # rejected.csv of the made-up results: one each at catalog and ingest, two at clean.
+    assert filtered(small_root) == {"catalog": 1, "ingest": 1, "clean": 2}
+    text = " ".join(data_sentences(small_root, study, RECORD))
+    assert "Of 42 crystals 41 after cataloguing, 40 after reading the densities, 38 after the outlier filter" in text
+    assert "38 crystals are used" in text
+
+
+def test_material_that_two_stages_reject_counts_at_the_first(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    rows = ["material_id,stage,reason,detail", "a,slices,x,y", "a,grids,x,y", "b,slices,x,y"]
+    (tmp_path / "dataset/rejected.csv").write_text("\n".join(rows) + "\n")
+    assert filtered(tmp_path) == {"grids": 1, "slices": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"slices": {"window": {"cells": None, "angstrom": 12}}}, "a square of 12 A"),
+        ({"slices": {"plane": "densest"}}, "densest lattice plane"),
+        ({"slices": {"as_published": True}}, "by interpolation on the unified grid"),
+        ({"field": "spin"}, "spin density"),
+        ({"clean": {"iqr_factor": None}}, "No outliers were removed"),
+        ({"clean": {"iqr_factor": 3.0}}, "more than 3 interquartile ranges"),
+    ],
+)
+def test_settings_change_the_words(config: dict[str, Any], told: str) -> None:
+    assert told in " ".join(input_sentences(load_study(config)))
+    assert told not in " ".join(input_sentences(load_study({})))
+
+
+def test_default_networks_are_cited_by_their_papers() -> None:
+    keys = {key for text in model_sentences(load_study({})) for key in cited(text)}
+    assert {"tan2019", "wang2020", "timm", "wolf2020", "massa2024", "ward2016"} <= keys
+    assert not {"radford2021", "liu2019"} & keys
+
+
+def test_study_without_networks_tells_no_training() -> None:
+    assert training_sentences(load_study({"models": ["llm"]})) == []
+
+
+def test_folder_of_weights_is_named_without_its_way() -> None:
+    study = load_study({"language": {"backbone": "/home/alice/models/encoder"}})
+    text = " ".join(model_sentences(study))
+    assert "encoder" in text
+    assert "alice" not in text
+
+
+def test_every_citation_has_an_entry_and_only_cited_ones_are_written(
+    tmp_path: Path, small_root: Path, study: Study
+) -> None:
+    told = paragraphs(small_root, study, RECORD)
+    write_methods(tmp_path, told, version="1.2.3")
+    latex, markdown = (tmp_path / "methods.tex").read_text(), (tmp_path / "methods.md").read_text()
+    in_latex = {key for group in re.findall(r"\\cite\{([^}]+)\}", latex) for key in group.split(",")}
+    in_markdown = set(re.findall(r"@(\w+)", markdown))
+    entries = set(re.findall(r"^@\w+\{(\w+),", (tmp_path / "references.bib").read_text(), re.MULTILINE))
+    assert in_latex == in_markdown == entries
+    assert entries < set(read_references())
+    assert "version = {1.2.3}" in (tmp_path / "references.bib").read_text()
+    assert "[[" not in latex + markdown
+
+
+def test_references_are_bibtex_with_unique_keys() -> None:
+    bibtex = pytest.importorskip("pybtex.database", reason="pybtex comes with robocrystallographer's dependencies")
+    known = read_references()
+    parsed = bibtex.parse_string(bibliography(known, version="1"), "bibtex")
+    assert set(parsed.entries) == set(known)
+    for key, entry in parsed.entries.items():
+        assert entry.fields["title"], key
+        assert entry.persons["author"], key
+        assert key == "rhoflow" or re.fullmatch(r"(19|20)\d\d", entry.fields["year"]), key
+
+
+def test_special_characters_are_escaped() -> None:
+    assert to_latex("5 % of A_1 & B [[a2001]].") == r"5 \% of A\_1 \& B~\cite{a2001}."
+    assert to_markdown("A_1 [[a2001, b2002]] and [x].") == r"A\_1 [@a2001; @b2002] and \[x\]."
