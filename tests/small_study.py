@@ -56,6 +56,13 @@ STUDY = {
     },
     "report": {"bootstrap": 100, "examples": 2},
 }
+# Secrets in the environment of every run: no file may hold one of them.
+PLANTED = {
+    "MP_API_KEY": "planted-mp-key-7c1f8e",
+    "OPENAI_API_KEY": "sk-planted-openai-5d20ab",
+    "AWS_SECRET_ACCESS_KEY": "planted-aws-secret-93be71",
+    "DATABASE_PASSWORD": "planted-password-e8a4c6",
+}
 # How the trainings announce themselves, and the names of their logs.
 MESSAGES = {
     r": Train (\S+) -> (\w+)": "{0}/{1}",
@@ -80,7 +87,7 @@ class Workspace:
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = os.environ | {
+        environment = PLANTED | os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HF_HUB_OFFLINE": "1",
         }
