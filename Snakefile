@@ -19,6 +19,7 @@ container: f"{workflow.basedir}/envs/rhoflow.sif"
 include: "rules/common.smk"
 include: "rules/acquire.smk"
 include: "rules/dataset.smk"
+include: "rules/structure.smk"
 include: "rules/search.smk"
 include: "rules/train.smk"
 include: "rules/report.smk"
@@ -45,10 +46,11 @@ rule all:
         # Named here too, so that what was deleted is noticed and remade.
         rules.tables.output,
         rules.figures.output,
+        rules.saliency.output if has_saliency(STUDY) else [],
         rules.provenance.output,
         expand(
             "{store}{suffix}",
-            store=[*shard_stores(), *image_stores()],
+            store=[*shard_stores(), *image_stores(), *embedding_stores()],
             suffix=SIDECARS,
         ),
         expand(

@@ -7,13 +7,15 @@ from pathlib import Path
 from snakemake.exceptions import IncompleteCheckpointException, WorkflowError
 
 from rhoflow.config import load_study
-from rhoflow.dataset.names import DENSITY, NO_TEXT, image_level
+from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE, image_level
 from rhoflow.errors import StudyError
 from rhoflow.orphans import stop_at_orphans
 from rhoflow.report.names import (
     FIGURE_INDEX,
+    SALIENCY,
     asked_kinds,
     figure_names,
+    has_saliency,
     run_kinds,
     table_names,
 )
@@ -63,7 +65,8 @@ KEEP = "--keep downloads" if getattr(STUDY.source, "keep_downloads", False) else
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
 # What a training sees, hence a view: images (none), density quantiles, or one text level.
-VIEWS = [NO_TEXT, DENSITY, *STUDY.levels]
+EMBEDDED = "chgnet-ridge" in STUDY.baselines
+VIEWS = [NO_TEXT, DENSITY, *([STRUCTURE] if EMBEDDED else []), *STUDY.levels]
 # Views of the crystals' other images (ablation.images).
 IMAGE_VIEWS = [image_level(name) for name in STUDY.ablation.images]
 NETWORKS = network_kinds(STUDY)
@@ -135,9 +138,10 @@ def shard_stores():
 
 def contents():
     """What views, leakage check and lineage are digests of: the content hashes of all shards, and the texts."""
-    digests = [f"{store}.digest.json" for store in [*shard_stores(), *image_stores()]]
-    # The summaries say of which materials there is no such image.
-    missing = [f"{store}.summary.json" for store in image_stores()]
+    further = [*image_stores(), *embedding_stores()]
+    digests = [f"{store}.digest.json" for store in [*shard_stores(), *further]]
+    # The summaries say of which materials there is no such image or embedding.
+    missing = [f"{store}.summary.json" for store in further]
     return digests + missing + expand(f"{ROOT}/text/{{shard}}.jsonl", shard=SHARDS)
 
 
@@ -147,6 +151,13 @@ def image_stores():
         f"{ROOT}/images/{{name}}/{{shard}}.npz",
         name=STUDY.ablation.images,
         shard=SHARDS,
+    )
+
+
+def embedding_stores():
+    """Stores of the structures' embeddings, of all shards."""
+    return expand(
+        f"{ROOT}/{EMBEDDINGS}/{{shard}}.npz", shard=SHARDS if EMBEDDED else []
     )
 
 

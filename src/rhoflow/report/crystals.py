@@ -58,9 +58,11 @@ def read_crystals(root: Path) -> pd.DataFrame:
     return crystals.sort_values("material_id", ignore_index=True)
 
 
-def _part_name(assigned: str | int | None) -> str:
+def _part_name(assigned: str | int | list[int] | None) -> str:
     if assigned is None:
         return "unassigned"
+    if isinstance(assigned, list):  # with held-out elements it validates in several folds
+        return "several folds"
     return "test" if assigned == "test" else f"fold {assigned}"
 
 

@@ -112,7 +112,7 @@ def curves_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: 
     if not len(rows):
         return None
     unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
-    decimals = labels.decimals_for(float(rows["rmse_mean"].min()))
+    decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "rmse_mean"].min()))
     header = (
         *("Share", "n train", "n", "R² val", f"RMSE val{unit}", "R² test", f"RMSE test{unit}"),
         *(f"SD folds{unit}", f"SD seeds{unit}", f"ΔRMSE test{unit}", "95 % interval", "p test", "p folds"),

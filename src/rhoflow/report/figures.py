@@ -1,21 +1,24 @@
-"""The figures of a study: what is drawn, under which name, with which caption."""
+"""The figures of a study: what is drawn, under which name, from which numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rhoflow.config import Study
 from rhoflow.materials.digests import read_json, write_json
-from rhoflow.report import labels
-from rhoflow.report.crystals import read_crystals, read_pictures, varied_examples
+from rhoflow.report import entries, labels
+from rhoflow.report.ablation import ablation_frame
+from rhoflow.report.cells import make_creation, make_stack, read_crystal, stack_fields
+from rhoflow.report.crystals import read_crystals, read_pictures, read_text, varied_examples
+from rhoflow.report.curves import curves_frame, curves_tests
+from rhoflow.report.entries import Entry
 from rhoflow.report.headline import chosen
-from rhoflow.report.names import FIGURE_INDEX, figure_names
+from rhoflow.report.names import FIGURE_INDEX, SALIENCY_INDEX, figure_names
 from rhoflow.report.plots import (
     distribution_figure,
     learning_figure,
@@ -23,30 +26,13 @@ from rhoflow.report.plots import (
     parity_figure,
     slices_figure,
 )
+from rhoflow.report.plots_input import creation_figure, elements_figure, heights_figure
+from rhoflow.report.plots_results import ablation_figure, curves_figure, residuals_figure
 from rhoflow.report.results import results_frame
-from rhoflow.report.runs import Series, read_series
+from rhoflow.report.runs import Series, main_series, read_series
 from rhoflow.report.style import house_style, save
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One figure in ``figures/figures.json``.
-
-    Attributes
-    ----------
-    name : str
-        File name without ``.png`` or ``.svg``.
-    target : str or None
-        Property that it shows; None for the whole study.
-    caption, alt : str
-        For readers, and for those who cannot see it.
-    """
-
-    name: str
-    kind: Literal["overview", "parity", "learning", "distribution", "slices"]
-    target: str | None
-    caption: str
-    alt: str
+_NAMED = ("formula", "prototype")
 
 
 def write_figures(root: Path, out: Path, *, study: Study) -> None:
@@ -55,115 +41,91 @@ def write_figures(root: Path, out: Path, *, study: Study) -> None:
     The names are those of `figure_names`, whatever has run: a panel without data says so.
     """
     series = read_series(root, study)
-    frame = results_frame(series, resamples=study.report.bootstrap)
+    frame = results_frame(main_series(series), resamples=study.report.bootstrap)
     crystals = read_crystals(root)
-    entries = []
+    written = []
     with house_style():
         for entry, figure in _all(root, study, series, frame, crystals):
             save(figure, out, entry.name)
-            entries.append(asdict(entry))
-    write_json(out / FIGURE_INDEX, entries)
+            written.append(asdict(entry))
+    write_json(out / FIGURE_INDEX, written)
 
 
 def read_index(folder: Path) -> list[Entry]:
     """Entries of the figures in `folder`; none if they have not been drawn."""
-    index = folder / FIGURE_INDEX
-    return [Entry(**entry) for entry in read_json(index)] if index.exists() else []
+    indices = [folder / name for name in (FIGURE_INDEX, SALIENCY_INDEX)]
+    return [Entry(**entry) for index in indices if index.exists() for entry in read_json(index)]
 
 
 def _all(
     root: Path, study: Study, series: list[Series], frame: pd.DataFrame, crystals: pd.DataFrame
 ) -> Iterator[tuple[Entry, Figure]]:
-    names = figure_names(study)
-    yield _overview(study, frame), overview_figure(frame, study.targets)
+    names, main = figure_names(study), main_series(series)
+    yield entries.overview_entry(study, frame), overview_figure(frame, study.targets)
     formulas = dict(zip(crystals["material_id"], crystals["formula"], strict=True))
+    changes = _changes(series, study)
     for target in study.targets:
-        ours = [one for one in series if one.target == target]
+        ours = [one for one in main if one.target == target]
         found = [chosen(frame, ours, target, group) for group in ("network", "baseline")] if ours else []
         pair = [one for one in found if one is not None]
-        yield _parity(target, pair), parity_figure(pair, formulas)
+        yield entries.parity_entry(target, pair), parity_figure(pair, formulas)
+        yield entries.residuals_entry(target, pair), residuals_figure(pair, formulas)
+        if f"curves_{target}" in names:
+            yield entries.curves_entry(target, changes["curves"]), curves_figure(changes["curves"], target)
+        if f"ablation_{target}" in names:
+            yield entries.ablation_entry(target, study), ablation_figure(changes["ablation"], target)
         if f"learning_{target}" in names:
-            yield _learning(target), learning_figure(ours)
-        yield _distribution(target, crystals), distribution_figure(crystals, target)
+            yield entries.learning_entry(target), learning_figure(ours)
+        yield entries.distribution_entry(target, crystals), distribution_figure(crystals, target)
+    yield from _input_figures(root, study, crystals)
+    yield entries.elements_entry(study, crystals), elements_figure(crystals, study.targets)
+
+
+def _changes(series: Sequence[Series], study: Study) -> dict[str, pd.DataFrame]:
+    """Frames of learning curves and of one thing changed, where the study has such series."""
+    frames = {}
+    if study.ablation.fractions:
+        frames["curves"] = curves_frame(series, curves_tests(series, study=study))
+    if any(name.startswith("ablation_") for name in figure_names(study)):
+        frames["ablation"] = ablation_frame(series, study=study)
+    return frames
+
+
+def _input_figures(root: Path, study: Study, crystals: pd.DataFrame) -> Iterator[tuple[Entry, Figure]]:
+    """Yield what the models see: the way to an image, images, and densities at several heights of one crystal."""
     ids = varied_examples(crystals, study.report.examples)
-    found_pictures = read_pictures(root, ids)
-    pictures = {one: found_pictures[one] for one in ids if one in found_pictures}
-    prototypes = dict(zip(crystals["material_id"], crystals["prototype"], strict=True))
+    found = read_pictures(root, ids)
+    pictures = {one: found[one] for one in ids if one in found}
+    rows = crystals.set_index("material_id")
+    formulas, prototypes = (dict(zip(crystals["material_id"], crystals[name], strict=True)) for name in _NAMED)
     titles = {one: f"{labels.formula_label(formulas[one])}, {prototypes[one]}" for one in pictures}
-    yield _slices(study, titles), slices_figure(pictures, titles)
-
-
-def _overview(study: Study, frame: pd.DataFrame) -> Entry:
-    sizes = sorted(set(frame.loc[frame["part"] == "test", "n"])) if len(frame) else []
-    n = " or ".join(map(str, sizes)) or "no"
-    caption = (
-        f"R² on the test set ({n} crystals) of networks (dots) and baselines (diamonds)"
-        f"{_in_context(frame)}: mean over folds and seeds;"
-        f" lines are 95 % bootstrap intervals over the {labels.RESAMPLED[study.splits.strategy]}"
-        f" ({study.report.bootstrap} resamples), an arrow marks one that goes on."
-        " Dashed: always predicting the mean of the test set."
+    first = next(iter(pictures), None)
+    record = read_crystal(root, first) if first else None
+    creation = make_creation(record, study, side=pictures[record.material_id].side) if record else None
+    name = titles[first] if first else "no crystal"
+    yield (
+        entries.creation_entry(study, name),
+        creation_figure(
+            creation,
+            pictures[first] if first else None,
+            read_text(root, first) if first else None,
+            field=study.field,
+            facts=_facts(study, rows, first, name) if first else [],
+        ),
     )
-    alt = f"Dot plot of test R² by model for {_listed([labels.target_label(one) for one in study.targets])}."
-    return Entry("overview", "overview", None, caption, alt)
+    yield entries.slices_entry(study, titles), slices_figure(pictures, titles)
+    fields = {field: labels.FIELDS[field] for field in stack_fields(study.field)}
+    yield entries.heights_entry(study, name), heights_figure(make_stack(record, study) if record else None, fields)
 
 
-def _in_context(frame: pd.DataFrame) -> str:
-    there = len(frame) and (frame["group"] == "llm").any()
-    return " and of the language model (square) on the crystals that it answered" if there else ""
-
-
-def _parity(target: str, pair: list[Series]) -> Entry:
-    shown = _listed([labels.series_label(one.model, one.level) for one in pair]) or "no model yet"
-    roles = _listed(["the network" if labels.is_network(one.model) else "the baseline" for one in pair])
-    n = len(pair[0].common_test()[0]) if pair else 0
-    runs = max((len(one.runs) for one in pair), default=0)
-    caption = (
-        f"Predicted against DFT {labels.axis_label(target)} of the {n} test crystals: {shown}"
-        f"{f', {roles} with the lowest validation RMSE' if roles else ''}. Mean over {runs} runs; error bars are the"
-        " sample standard deviation over runs. The three crystals furthest off are named."
-    )
-    alt = f"Parity plot of the {labels.target_label(target)} on {n} test crystals for {shown}."
-    return Entry(f"parity_{target}", "parity", target, caption, alt)
-
-
-def _learning(target: str) -> Entry:
-    caption = (
-        f"RMSE {_unit(target)}of the networks for the {labels.target_label(target)} by epoch: readout on frozen"
-        " features, then (finetune) everything unfrozen. A line is a run, its colour the fold: solid validation,"
-        " dotted training (with dropout, so it may lie above). The dot is the stage's best epoch by validation; a"
-        " finetune without a dot improved nothing, and the readout was kept. The first epochs may lie above the axes."
-    )
-    alt = f"Learning curves of the networks for the {labels.target_label(target)}, one line a fold and seed."
-    return Entry(f"learning_{target}", "learning", target, caption, alt)
-
-
-def _distribution(target: str, crystals: pd.DataFrame) -> Entry:
-    known = crystals[crystals[target].notna()] if target in crystals else crystals.iloc[:0]
-    caption = (
-        f"{labels.axis_label(target)} of {len(known)} crystals: above as a histogram, below every crystal by"
-        " structure prototype (number of crystals in brackets). Blue: training and validation; orange: test."
-    )
-    alt = f"Distribution of the {labels.target_label(target)} over {len(known)} crystals, by prototype."
-    return Entry(f"distribution_{target}", "distribution", target, caption[0].upper() + caption[1:], alt)
-
-
-def _slices(study: Study, names: dict[str, str]) -> Entry:
-    plane = study.slices.plane if isinstance(study.slices.plane, str) else "({}{}{})".format(*study.slices.plane)
-    caption = (
-        f"The {labels.FIELDS[study.field]} of {len(names)} crystals on the {plane} plane,"
-        f" {study.slices.pixels} × {study.slices.pixels} pixels, as the networks see it: z-scored and"
-        " divided into [−1, 1] (0 is the mean of the image). Below each,"
-        " the side of the square. Crystals are drawn by a hash of their id, one a prototype; the colours are on an"
-        " asinh scale, the same for all."
-    )
-    return Entry(
-        "slices", "slices", None, caption, f"Density slices of {_listed(list(names.values())) or 'no crystal'}."
-    )
-
-
-def _unit(target: str) -> str:
-    return f"[{labels.unit_label(target)}] " if labels.unit_label(target) else ""
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+def _facts(study: Study, rows: pd.DataFrame, material_id: str, name: str) -> list[str]:
+    """Lines below the drawing of a crystal: its name and its targets."""
+    values = {target: float(rows.loc[material_id, target]) for target in study.targets if target in rows}  # type: ignore[arg-type]
+    return [
+        name,
+        *(
+            f"{labels.target_label(target)} {labels.number(value, labels.decimals_for(value))}"
+            f" {labels.unit_label(target)}".rstrip()
+            for target, value in values.items()
+        ),
+    ]

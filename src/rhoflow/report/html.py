@@ -22,7 +22,8 @@ from rhoflow.config import Study
 from rhoflow.materials.digests import atomic, read_json
 from rhoflow.report import labels
 from rhoflow.report.crystals import Picture, read_crystals, read_pictures, read_text
-from rhoflow.report.figures import Entry, read_index
+from rhoflow.report.entries import Entry
+from rhoflow.report.figures import read_index
 from rhoflow.report.headline import chosen, sentence
 from rhoflow.report.names import PER_TARGET, WHOLE
 from rhoflow.report.provenance import Code, code_version, collect_provenance

@@ -152,6 +152,11 @@ def number(value: float, decimals: int) -> str:
     return rounded.replace("-", "−")
 
 
+def printed(value: float) -> str:
+    """Show a published number as it was printed, but for zeros at its end; a dash where there is none."""
+    return f"{value:g}".replace("-", "−") if math.isfinite(value) else DASH
+
+
 def spread(mean: float, sd: float, decimals: int) -> str:
     """``mean ± sd``; the mean alone where there is no spread (a single run)."""
     text = number(mean, decimals)

@@ -8,6 +8,7 @@ from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
 FIGURE_INDEX = "figures.json"
 SALIENCY = "saliency"  # a figure of its own rule, with its own index: it needs torch
+SALIENCY_INDEX = "saliency.json"
 # Kinds of figures: one a target, and one a study; a study has those of which it has the data.
 PER_TARGET = ("parity", "residuals", "curves", "ablation", "learning", "distribution")
 WHOLE = ("overview", "creation", "slices", "heights", SALIENCY, "elements")
@@ -77,12 +78,7 @@ def figure_names(study: Study) -> list[str]:
     there = {"curves": bool(study.ablation.fractions), "ablation": _has(study, "ablation")}
     there["learning"] = bool(network_kinds(study))
     per_target = [f"{kind}_{target}" for target in study.targets for kind in PER_TARGET if there.get(kind, True)]
-    drawn = ["overview", *per_target, *(kind for kind in WHOLE if kind not in ("overview", SALIENCY))]
-    return [
-        name
-        for name in drawn
-        if name.partition("_")[0] in ("overview", "parity", "learning", "distribution", "slices")
-    ]
+    return ["overview", *per_target, *(kind for kind in WHOLE if kind not in ("overview", SALIENCY))]
 
 
 def has_saliency(study: Study) -> bool:

@@ -119,7 +119,8 @@ def stages_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table 
     if not len(rows) or not (rows["group"] == "network").any():
         return None
     average = target == AVERAGE
-    decimals = 2 if average else labels.decimals_for(float(rows["rmse_mean"].min()))
+    tested = rows[(rows["part"] == "test") & (rows["group"] == "network")]
+    decimals = 2 if average else labels.decimals_for(float(tested["rmse_mean"].min()))
     unit = "" if average or not labels.unit_label(target) else f" [{labels.unit_label(target)}]"
     what = "R²" if average else f"R² / RMSE{unit}"
     header = ("Input", "n", *(f"{what} {part}" for part in PARTS), *(f"Published {part}" for part in PARTS))
@@ -147,8 +148,8 @@ def _rows(rows: pd.DataFrame, decimals: int) -> list[Row]:
             (
                 _name(str(model), str(level)),
                 " / ".join(labels.span(one["n"], one["n_max"]) for one in parts),
-                *(_pair(one, "r2_mean", "rmse_mean", decimals, spread=True) for one in parts),
-                *(_pair(one, "published_r2", "published_rmse", decimals, spread=False) for one in parts),
+                *(_ours(one, decimals) for one in parts),
+                *(_theirs(one) for one in parts),
             )
         )
         for (model, level), parts in (
@@ -162,13 +163,16 @@ def _name(model: str, level: str) -> str:
     return INPUTS.get(model) or labels.series_label(model, level)
 
 
-def _pair(row: dict[Any, Any], r2: str, rmse: str, decimals: int, *, spread: bool) -> str:
-    """``R2 / RMSE``, with the spread of each for our own numbers; the average has R2 alone."""
-    cells = []
-    for name, digits in ((r2, 2), (rmse, decimals)):
-        value = row.get(name, np.nan)
-        sd = row.get(name.replace("mean", "sd"), np.nan) if spread else np.nan
-        cells.append(labels.spread(value, sd, digits))
+def _ours(row: dict[Any, Any], decimals: int) -> str:
+    """``R2 / RMSE``, each with its spread; the average has R2 alone."""
+    names = (("r2", 2), ("rmse", decimals))
+    cells = [labels.spread(row.get(f"{name}_mean", np.nan), row.get(f"{name}_sd", np.nan), n) for name, n in names]
+    return " / ".join(cell for cell in cells if cell != labels.DASH) or labels.DASH
+
+
+def _theirs(row: dict[Any, Any]) -> str:
+    """``R2 / RMSE`` as printed."""
+    cells = [labels.printed(row.get(f"published_{name}", np.nan)) for name in ("r2", "rmse")]
     return " / ".join(cell for cell in cells if cell != labels.DASH) or labels.DASH
 
 

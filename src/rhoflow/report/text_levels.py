@@ -102,9 +102,9 @@ def levels_table(frame: pd.DataFrame, *, lineage_id: str) -> Table | None:
     caption = (
         f"{', '.join(f'{TEXTS[level]}: texts of the level {level}' for level in levels)}; Tr: training, Te:"
         " validation (the paper's testing), H: our test set (its holdout). n: crystals of a run. Image+text: mean ±"
-        f" sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds × seeds). RMSE, scaled: over the"
-        f" range of the training targets. Published: {SOURCE}, as printed, their RMSE on that scale as far as can be"
-        " told; other crystals and splits, so this is no contest. Table 12 calls All Most."
+        f" sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds × seeds). RMSE, scaled: over"
+        f" the range of the training targets. Published: {SOURCE}, as printed, their RMSE on that scale as far as can"
+        " be told; other crystals and splits, so this is no contest. Table 12 calls All Most."
         f" Lineage {lineage_id}."
     )
     return Table("v1-levels", "Image and text by text level", header, tuple(groups), caption, text_columns=1)
@@ -113,7 +113,8 @@ def levels_table(frame: pd.DataFrame, *, lineage_id: str) -> Table | None:
 def _target_rows(rows: pd.DataFrame, levels: Sequence[str]) -> Iterator[Row]:
     fusion = _by_place(rows[rows["model"] == "fusion"])
     places = [(level, part) for level in levels for part in PARTS]
-    decimals = labels.decimals_for(float(rows["rmse_mean"].min()))
+    tested = (rows["model"] == "fusion") & (rows["part"] == "test")
+    decimals = labels.decimals_for(float(rows.loc[tested, "rmse_mean"].min()))
 
     def line(name: str, cells: dict[tuple[str, str], dict[Any, Any]], column: str, digits: int) -> Row:
         values = [cells.get(place, {}) for place in places]
@@ -130,7 +131,7 @@ def _target_rows(rows: pd.DataFrame, levels: Sequence[str]) -> Iterator[Row]:
     yield line("R²", fusion, "r2", 2)
     for table, key in (("Table 6", "table6"), ("Table 12", "table12")):
         for metric, name in (("rmse", "RMSE, scaled"), ("r2", "R²")):
-            printed = [labels.number(fusion.get(place, {}).get(f"{key}_{metric}", np.nan), 2) for place in places]
+            printed = [labels.printed(fusion.get(place, {}).get(f"{key}_{metric}", np.nan)) for place in places]
             if set(printed) != {labels.DASH}:
                 yield Row((f"Published, {table} ({ENCODERS[table]}): {name}", *printed))
     for model in BESIDE:

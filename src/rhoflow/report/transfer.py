@@ -152,7 +152,7 @@ def transfer_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Tabl
     if not len(rows):
         return None
     unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
-    decimals = labels.decimals_for(float(rows["rmse_mean"].min()))
+    decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "rmse_mean"].min()))
     header = (
         *("Stage", "n", *(f"RMSE{unit} {SHORT[part]}" for part in PARTS), *(f"R² {SHORT[part]}" for part in PARTS)),
         *(f"Published R² {SHORT[part]}" for part in PARTS),
@@ -188,8 +188,8 @@ def _stage_cells(stage: str, parts: pd.DataFrame, decimals: int) -> Row:
         " / ".join(labels.span(row["n"], row["n_max"]) for row in rows),
         *(labels.spread(row["rmse_mean"], row["rmse_sd"], decimals) for row in rows),
         *(labels.spread(row["r2_mean"], row["r2_sd"], 2) for row in rows),
-        *(labels.number(row["published_r2"], 2) for row in rows),
-        *(labels.number(row["published_rmse"], 2) for row in rows),
+        *(labels.printed(row["published_r2"]) for row in rows),
+        *(labels.printed(row["published_rmse"]) for row in rows),
         labels.number(p, 3),
     )
     return Row(cells, frozenset({len(cells) - 1} if p < LEVEL else ()))

@@ -199,7 +199,7 @@ def _numbers(rows: dict[str, dict[Any, Any]], targets: Sequence[str], *, ours: b
                 mean, sd = (row.get(f"{metric}_{name}", np.nan) for name in ("mean", "sd"))
                 cells.append(labels.spread(mean, sd, digits))
             else:
-                cells.append(labels.number(row.get(f"published_{metric}", np.nan), digits))
+                cells.append(labels.printed(row.get(f"published_{metric}", np.nan)))
     return cells
 
 
