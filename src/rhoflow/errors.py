@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TWO_DENSITIES = "two density files"
     BAD_ID = "bad id"
     NO_DENSITY = "no density file"
+    NO_EMBEDDING = "no structure embedding"
     NO_FREE_ATOM = "no free-atom reference"
     VALENCE = "valence electrons"
     BAD_LOCATION = "bad location"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS, image_folder, images_of
-from rhoflow.dataset.stores import read_images, read_level, read_periods, read_quantiles, read_side
+from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS, STRUCTURE, image_folder, images_of
+from rhoflow.dataset.stores import read_embeddings, read_images, read_level, read_periods, read_quantiles, read_side
 from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, seen_rows, view_path
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json, read_json
@@ -42,6 +42,8 @@ class View:
         Amplitude of the slice [e/A^3] and lattice constant [A], which the images are without; level `none`.
     periods : (n, 2, 2) float64 array or None
         Vectors by which the images repeat, rows (x, y), in units of their side; 0 where one does not; level `none`.
+    embeddings : (n, 64) float32 array or None
+        Embeddings of the structures, means over the atoms; level `structure`.
     """
 
     ids: NDArray[np.str_]
@@ -53,6 +55,7 @@ class View:
     texts: tuple[str, ...] | None = None
     side: NDArray[np.float64] | None = None
     periods: NDArray[np.float64] | None = None
+    embeddings: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -74,7 +77,7 @@ class View:
 
     def input_digest(self) -> str:
         """sha256 of what a model reads of the materials, in their order."""
-        given = (self.images, self.quantiles, self.side, self.periods)
+        given = (self.images, self.quantiles, self.side, self.periods, self.embeddings)
         arrays = [None if values is None else digest_arrays(values) for values in given]
         return digest_json([*arrays, self.formulas, self.texts])
 
@@ -92,7 +95,7 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
         Result folder of the study.
     level : str
         ``none`` (images and formulas), ``none-<name>`` (other images, of the materials that have one), ``density``
-        (quantiles), or a text level.
+        (quantiles), ``structure`` (embeddings, of the materials that have one), or a text level.
     fold : int
         Fold index: fold k of repeat r is ``r * folds + k``.
 
@@ -139,5 +142,7 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
         return replace(view, images=images, side=side, periods=periods, formulas=formulas)
     if level == DENSITY:
         return replace(view, quantiles=read_quantiles(root, shards)[order])
+    if level == STRUCTURE:
+        return replace(view, embeddings=read_embeddings(root, shards)[order])
     texts = read_level(root, shards, level)
     return replace(view, texts=tuple(texts[k] for k in order))

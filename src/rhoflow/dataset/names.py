@@ -8,12 +8,14 @@ from rhoflow.config import Level
 
 PARTS = ("train", "val", "test")
 TEXT_LEVELS: tuple[str, ...] = get_args(Level)
-# What a training sees that reads no text: images and formulas, or quantiles of the density.
+# What a training sees that reads no text: images and formulas, quantiles of the density, embeddings of the structure.
 NO_TEXT = "none"
 DENSITY = "density"
-LEVELS = (NO_TEXT, DENSITY, *TEXT_LEVELS)
+STRUCTURE = "structure"
+LEVELS = (NO_TEXT, DENSITY, STRUCTURE, *TEXT_LEVELS)
 
 SLICES = "slices"  # folder of the study's images
+EMBEDDINGS = "embeddings"  # folder of the structures' embeddings, where a baseline reads them
 IMAGES = "images"  # folder of other images of the same crystals (ablation.images), each in one by its name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rhoflow.dataset.names import IMAGES, SLICES, image_folder
+from rhoflow.dataset.names import EMBEDDINGS, IMAGES, SLICES, image_folder
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.materials.integrity import check_content, known_digests, readable
@@ -20,6 +20,8 @@ from rhoflow.text.shards import read_texts
 
 # Folder of each stage below the study's result folder, in the order of the stages, and the suffix of its stores.
 STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl"}
+# Of a stage that few studies have; a material that it rejects stays in the study.
+FURTHER_STORES = {EMBEDDINGS: ".npz"}
 KEPT = "dataset/kept.csv"
 
 Shards = Mapping[str, list[str]]
@@ -29,7 +31,7 @@ Value = TypeVar("Value")
 def store_path(root: Path, folder: str, shard: str) -> Path:
     """Store of one shard, e.g. ``slices/0003.npz``; other images have folders of their own, ``images/<name>``."""
     kind = SLICES if folder.startswith(f"{IMAGES}/") else folder
-    return root / folder / f"{shard}{STORES[kind]}"
+    return root / folder / f"{shard}{(STORES | FURTHER_STORES)[kind]}"
 
 
 def read_reports(root: Path, folder: str) -> list[ShardReport]:
@@ -89,6 +91,22 @@ def read_images(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.
     return np.concatenate(blocks)
 
 
+def read_embeddings(root: Path, shards: Shards) -> NDArray[np.float32]:
+    """Embeddings of the structures, (n, 64), for the ids of each shard in turn."""
+    blocks = []
+    for shard, ids in shards.items():
+        path = store_path(root, EMBEDDINGS, shard)
+        with readable(path), np.load(path, allow_pickle=False) as store:
+            row_of = {material_id: row for row, material_id in enumerate(store["ids"].tolist())}
+            embedding = store["embedding"]
+        known = known_digests(path)
+        for material_id in ids:
+            row = embedding[_pick(row_of, material_id, root, EMBEDDINGS, shard)]
+            check_content(path, material_id, digest_arrays(row), known)
+            blocks.append(row)
+    return np.array(blocks)
+
+
 def read_side(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.float64]:
     """Amplitude [e/A^3] and lattice constant [A] of the slices, (n, 2), for the ids of each shard in turn."""
     rows = []
@@ -134,14 +152,18 @@ def read_digests(root: Path, shards: Shards, folder: str) -> list[str]:
 
 
 def read_image_digests(root: Path, shards: Shards, name: str) -> dict[str, str]:
-    """Content digests of the images of a name (ablation.images), by id; rejected materials are left out.
+    """Content digests of the images of a name (ablation.images), by id; rejected materials are left out."""
+    return read_made_digests(root, shards, image_folder(name))
+
+
+def read_made_digests(root: Path, shards: Shards, folder: str) -> dict[str, str]:
+    """Content digests of a stage whose rejected materials stay in the study, by id; these are left out.
 
     Raises
     ------
     StudyError
-        If a material has neither an image nor a rejection.
+        If a material has neither a digest nor a rejection.
     """
-    folder = image_folder(name)
     digests: dict[str, str] = {}
     for shard, ids in shards.items():
         report = read_report(store_path(root, folder, shard))

@@ -9,6 +9,7 @@ level         content of a material
 ``none``      digest of its image arrays, and its formula
 ``none-``...  the same of other images, ``ablation.images.<name>``
 ``density``   digest of its unified grid, of which the quantiles are
+``structure`` digest of its structure's embedding
 ``formula``   its text of that level, word for word; likewise
               ``keywords`` and ``all``
 ============  =======================================================
@@ -27,9 +28,16 @@ from typing import Any
 import pandas as pd
 
 from rhoflow.config import near
-from rhoflow.dataset.names import DENSITY, LEVELS, NO_TEXT, PARTS, image_level, images_of
+from rhoflow.dataset.names import DENSITY, EMBEDDINGS, LEVELS, NO_TEXT, PARTS, STRUCTURE, image_level, images_of
 from rhoflow.dataset.parts import TEST, Partition, fold_part, read_partitions
-from rhoflow.dataset.stores import read_digests, read_image_digests, read_kept, read_level, shard_ids
+from rhoflow.dataset.stores import (
+    read_digests,
+    read_image_digests,
+    read_kept,
+    read_level,
+    read_made_digests,
+    shard_ids,
+)
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_json, read_json, write_json
 
@@ -147,6 +155,8 @@ def read_contents(root: Path, dataset: Dataset, level: str) -> dict[str, str]:
         digests = read_image_digests(root, shards, name)
         formulas = dataset.kept.loc[list(digests), "formula"]
         return {key: f"{digest} {formula}" for (key, digest), formula in zip(digests.items(), formulas, strict=True)}
+    if level == STRUCTURE:
+        return read_made_digests(root, shards, EMBEDDINGS)
     ids = [material_id for group in shards.values() for material_id in group]
     if level == NO_TEXT:
         formulas = dataset.kept.loc[ids, "formula"]

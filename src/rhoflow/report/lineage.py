@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rhoflow.config import Study
-from rhoflow.dataset.names import DENSITY, NO_TEXT
+from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE
 from rhoflow.dataset.stores import STORES
 from rhoflow.materials.digests import digest_file, digest_json, read_json
 from rhoflow.materials.shards import digest_path
@@ -30,7 +30,7 @@ KEPT, TARGETS, SPLITS = (f"dataset/{name}" for name in ("kept.csv", "targets.par
 # Series that are built on others: their backbones.
 BUILT_ON = {"fusion": ("image", "text")}
 # Files that make a node of the trail too big to read again for its hash.
-_STORE_FOLDERS = (*STORES, "images", "dos")
+_STORE_FOLDERS = (*STORES, "images", EMBEDDINGS, "dos")
 
 
 def trail(root: Path, study: Study) -> Edges:
@@ -90,6 +90,8 @@ def _store(view: str) -> str:
     level = view.rsplit(".", 3)[1]
     if level == DENSITY:
         return "grids/{shard}.zarr.zip"
+    if level == STRUCTURE:
+        return f"{EMBEDDINGS}/{{shard}}.npz"
     if level.startswith(f"{NO_TEXT}-"):
         return f"images/{level.removeprefix(f'{NO_TEXT}-')}/{{shard}}.npz"
     return "slices/{shard}.npz" if level == NO_TEXT else "text/{shard}.jsonl"

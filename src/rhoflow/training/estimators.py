@@ -84,6 +84,12 @@ def _pixels(view: View) -> NDArray[np.float32]:
     return view.images.reshape(len(view.images), -1)
 
 
+def _embeddings(view: View) -> NDArray[np.float32]:
+    """Give (n, 64) embeddings of the structures (CHGNet)."""
+    assert view.embeddings is not None
+    return view.embeddings
+
+
 def _texts(view: View) -> NDArray[np.object_]:
     """Give (n,) texts."""
     assert view.texts is not None
@@ -125,6 +131,11 @@ def _quantiles_boosting(seed: int) -> BaseEstimator:
 @register("pixels-ridge", _pixels)
 def _pixels_ridge(seed: int) -> BaseEstimator:
     return RidgeCV(ALPHAS)
+
+
+@register("chgnet-ridge", _embeddings)
+def _chgnet_ridge(seed: int) -> BaseEstimator:
+    return make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
 
 
 @register("tfidf-ridge", _texts)

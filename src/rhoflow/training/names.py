@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rhoflow.config import Study, near
-from rhoflow.dataset.names import DENSITY, NO_TEXT, image_level
+from rhoflow.dataset.names import DENSITY, NO_TEXT, STRUCTURE, image_level
 from rhoflow.errors import StudyError
 from rhoflow.models.names import WEIGHTS
 
@@ -33,7 +33,10 @@ BASELINE_LEVELS = {
     "quantiles-boosting": DENSITY,
     "pixels-ridge": NO_TEXT,
     "tfidf-ridge": EVERY_TEXT,
+    "chgnet-ridge": STRUCTURE,
 }
+# Those that run only where the study asks for them.
+OPTIONAL_BASELINES = ("chgnet-ridge",)
 
 REPEATED = ("clip",)  # trained on every partition of ``splits.repeats``, their variants too; the rest on the first
 
@@ -124,7 +127,8 @@ def network_kinds(study: Study) -> list[tuple[str, str]]:
 
 def baseline_kinds(study: Study) -> list[tuple[str, str]]:
     """(baseline, level) of all series of all baselines, the plain ones first."""
-    return _with_variants(study, BASELINE_LEVELS)
+    left_out = set(OPTIONAL_BASELINES).difference(study.baselines)
+    return _with_variants(study, {name: level for name, level in BASELINE_LEVELS.items() if name not in left_out})
 
 
 def plain_kinds(kinds: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
