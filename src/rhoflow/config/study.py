@@ -100,6 +100,11 @@ class Study(Section):
         ("image", "text", "fusion"),
         description="networks to train, and llm, a language model in context; baselines always run",
     )
+    baselines: tuple[Literal["chgnet-ridge"], ...] = Field(
+        (),
+        description="further baselines: chgnet-ridge, ridge on the structure's embedding by CHGNet, which was trained"
+        " on the Materials Project's energies (docs/models.md)",
+    )
     image: ImageModel = ImageModel()
     language: TextModel = TextModel()
     readout: Readout = Readout()
@@ -137,7 +142,7 @@ class Study(Section):
                 )
         return targets
 
-    @field_validator("targets", "levels", "seeds", "models")
+    @field_validator("targets", "levels", "seeds", "models", "baselines")
     @classmethod
     def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
