@@ -161,7 +161,8 @@ def _stats(crystal: Crystal, folder: str) -> dict[str, Any]:
     if folder == "grids":
         return {"min": crystal.low, "max": crystal.high, "mean": 0.3, "quantiles": crystal.quantiles}
     if folder == "slices":
-        return dict(zip(("amplitude", "lattice_constant"), crystal.side, strict=True))
+        side = dict(zip(("amplitude", "lattice_constant"), crystal.side, strict=True))
+        return side | {"side": 10.0, "periods": [[5.0, 0.0], [0.0, 2.0 + crystal.content / 10]]}
     return {}
 
 

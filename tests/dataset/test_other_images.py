@@ -39,7 +39,8 @@ def _write_images(root: Path, name: str, missing: Collection[str] = (), planes: 
             if key in missing:
                 raise RejectedMaterialError(Reason.NOT_MAGNETIC, f"{key}: no spin")
             stack[key] = image
-            report.accept(key, digest_arrays(image), amplitude=2.0 + CRYSTALS[key].content, lattice_constant=4.0)
+            numbers = {"amplitude": 2.0 + CRYSTALS[key].content, "lattice_constant": 4.0, "side": 10.0}
+            report.accept(key, digest_arrays(image), **numbers, periods=[[0.0, 0.0], [0.0, 0.0]])
 
         report.each(
             [(entry["id"], _image(entry["id"], planes) * np.float32(factor)) for entry in read_plan(plan)], make
