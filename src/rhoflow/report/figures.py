@@ -28,6 +28,7 @@ from rhoflow.report.plots import (
 )
 from rhoflow.report.plots_input import creation_figure, elements_figure, heights_figure
 from rhoflow.report.plots_results import ablation_figure, curves_figure, residuals_figure
+from rhoflow.report.provenance import Code, code_version, lineage
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, main_series, read_series
 from rhoflow.report.style import house_style, save
@@ -35,7 +36,7 @@ from rhoflow.report.style import house_style, save
 _NAMED = ("formula", "prototype")
 
 
-def write_figures(root: Path, out: Path, *, study: Study) -> None:
+def write_figures(root: Path, out: Path, *, study: Study, code: Code | None = None) -> None:
     """Write every figure as PNG and SVG into `out`, and ``figures.json`` with their captions.
 
     The names are those of `figure_names`, whatever has run: a panel without data says so.
@@ -43,10 +44,11 @@ def write_figures(root: Path, out: Path, *, study: Study) -> None:
     series = read_series(root, study)
     frame = results_frame(main_series(series), resamples=study.report.bootstrap)
     crystals = read_crystals(root)
+    lineage_id = lineage(root, study, code or code_version()).id
     written = []
     with house_style():
         for entry, figure in _all(root, study, series, frame, crystals):
-            save(figure, out, entry.name)
+            save(figure, out, entry.name, lineage_id=lineage_id)
             written.append(asdict(entry))
     write_json(out / FIGURE_INDEX, written)
 

@@ -25,6 +25,7 @@ from rhoflow.report import labels
 from rhoflow.report.crystals import kept_shards, read_crystals, read_pictures
 from rhoflow.report.entries import Entry
 from rhoflow.report.names import SALIENCY, SALIENCY_INDEX
+from rhoflow.report.provenance import code_version, lineage
 from rhoflow.report.runs import read_run
 from rhoflow.report.style import WIDTH, empty, house_style, panel_title, save
 from rhoflow.training.engine import reproducible
@@ -72,8 +73,9 @@ def write_saliency(root: Path, out: Path, *, study: Study) -> None:
     crystals = read_crystals(root)
     formulas = dict(zip(crystals["material_id"], crystals["formula"], strict=True))
     name = labels.formula_label(formulas[explained.material_id]) if explained else "no crystal"
+    lineage_id = lineage(root, study, code_version()).id
     with house_style():
-        save(saliency_figure(explained, name), out, SALIENCY)
+        save(saliency_figure(explained, name), out, SALIENCY, lineage_id=lineage_id)
     write_json(out / SALIENCY_INDEX, [asdict(saliency_entry(study, explained, name))])
 
 

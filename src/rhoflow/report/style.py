@@ -57,13 +57,17 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write ``<name>.png`` and ``<name>.svg``, without date and software: equal figures, equal bytes."""
+def save(figure: Figure, folder: Path, name: str, *, lineage_id: str) -> None:
+    """Write ``<name>.png`` and ``<name>.svg``, without date and software: equal figures, equal bytes.
+
+    The lineage id stands in the lower right corner, and as text in the files' metadata.
+    """
+    figure.text(0.999, 0.001, f"lineage {lineage_id}", ha="right", va="bottom", fontsize=4.5, color=GREY)
     with atomic(folder / f"{name}.png") as part:
-        figure.savefig(part, format="png", metadata={"Software": None})
+        figure.savefig(part, format="png", metadata={"Software": None, "Lineage": lineage_id})
     figure.set_layout_engine("none")  # laid out once, not once a format
     with atomic(folder / f"{name}.svg") as part:
-        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None, "Identifier": lineage_id})
 
 
 def panel_title(axes: Axes, text: str) -> None:
