@@ -1,7 +1,7 @@
 # Which materials, in which shards; their densities on the native grid; their densities of states.
 # Long steps tell their progress in the log and, through tee, in the terminal.
 
-# Compute nodes are offline: what downloads runs beside snakemake, unless the profile names a partition for it.
+# Compute nodes are offline: what asks the network runs beside snakemake, unless the profile names a partition for it.
 if runs_beside("query", asks=ASKED):
 
     localrules:
@@ -18,6 +18,12 @@ if runs_beside("dos", asks=CONNECTIONS):
 
     localrules:
         dos,
+
+
+if runs_beside("incontext", asks=IN_CONTEXT):
+
+    localrules:
+        incontext,
 
 
 if ASKED:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from chaos.fixtures import slurm, undisturbed  # noqa: F401 (fixtures)
 from fake_mp.fixtures import fake_mp, running_mp  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Run the faults and write what became of them into docs/reliability.md: `python tests/chaos/run.py [--only WORD ...]`.
+"""Run the faults and write what became of them into docs/reliability.md: `python tests/chaos/run.py`.
 
 Cases are run one after another; several processes may share the work (`--only slurm`, `--only local`) and one file of
 outcomes, from which the table is made.
