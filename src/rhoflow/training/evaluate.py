@@ -28,7 +28,17 @@ from rhoflow.materials.ids import hash_integer
 from rhoflow.training.names import METRICS, NETWORK_FILES, PREDICTIONS, PROVENANCE, base_of
 from rhoflow.training.scaler import Scaler
 
-PACKAGES = ("numpy", "scikit-learn", "torch", "lightning", "timm", "transformers", "safetensors", "openai")
+PACKAGES = (
+    "numpy",
+    "scikit-learn",
+    "torch",
+    "lightning",
+    "timm",
+    "transformers",
+    "open_clip_torch",
+    "safetensors",
+    "openai",
+)
 
 
 @dataclass(frozen=True)
