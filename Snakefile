@@ -12,6 +12,9 @@ min_version("9.27")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+report: "report/workflow.rst"
+
+
 # Used with --sdm apptainer alone; build it with envs/rhoflow.def.
 container: f"{workflow.basedir}/envs/rhoflow.sif"
 

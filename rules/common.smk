@@ -13,6 +13,7 @@ from rhoflow.orphans import stop_at_orphans
 from rhoflow.report.names import (
     FIGURE_INDEX,
     SALIENCY,
+    SALIENCY_INDEX,
     asked_kinds,
     figure_names,
     has_saliency,
@@ -304,6 +305,38 @@ def kind_files(kinds, names, targets=None):
         for seed in STUDY.seeds
         for name in names
     ]
+
+
+def caption(folder, name):
+    """Caption of a table or figure in Snakemake's report."""
+    there = Path(workflow.basedir) / "report" / folder / f"{name}.rst"
+    return f"../report/{folder}/{name if there.exists() else 'other'}.rst"
+
+
+def table_file(name):
+    """A file in tables/; of the formats, Snakemake's report shows the CSV."""
+    stem, _, suffix = name.partition(".")
+    if suffix != "csv":
+        return f"{ROOT}/tables/{name}"
+    return report(
+        f"{ROOT}/tables/{name}",
+        caption=caption("tables", "tests" if stem.endswith("_tests") else stem),
+        category="Tables",
+        labels={"table": stem},
+    )
+
+
+def figure_files(name):
+    """PNG and SVG of a figure; Snakemake's report shows the PNG."""
+    target = next((one for one in STUDY.targets if name.endswith(f"_{one}")), None)
+    kind = name.removesuffix(f"_{target}")
+    shown = report(
+        f"{ROOT}/figures/{name}.png",
+        caption=caption("figures", kind),
+        category="Figures",
+        labels={"figure": kind, "target": target or "all"},
+    )
+    return [shown, f"{ROOT}/figures/{name}.svg"]
 
 
 def frozen(wildcards):

@@ -14,7 +14,7 @@ rule tables:
         kind_files(run_kinds(STUDY), ["metrics.json", "predictions.parquet"]),
         DATASET,
     output:
-        expand(f"{ROOT}/tables/{{name}}", name=table_names(STUDY)),
+        [table_file(name) for name in table_names(STUDY)],
     log:
         f"{LOGS}/tables.log",
     benchmark:
@@ -44,11 +44,7 @@ rule figures:
             store=expand(["raw/{shard}.h5", "slices/{shard}.npz"], shard=SHARDS),
         ),
     output:
-        expand(
-            f"{ROOT}/figures/{{name}}.{{kind}}",
-            name=figure_names(STUDY),
-            kind=["png", "svg"],
-        ),
+        [file for name in figure_names(STUDY) for file in figure_files(name)],
         f"{ROOT}/figures/{FIGURE_INDEX}",
     log:
         f"{LOGS}/figures.log",
@@ -80,7 +76,8 @@ rule saliency:
         DATASET,
         expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
-        expand(f"{ROOT}/figures/{SALIENCY}.{{kind}}", kind=["png", "svg", "json"]),
+        figure_files(SALIENCY),
+        f"{ROOT}/figures/{SALIENCY_INDEX}",
     log:
         f"{LOGS}/saliency.log",
     benchmark:
@@ -109,6 +106,7 @@ rule provenance:
         kind_files(run_kinds(STUDY), ["run.prov.json"]),
         rules.tables.output,
         rules.figures.output,
+        rules.saliency.output if has_saliency(STUDY) else [],
         DATASET,
     output:
         expand(
@@ -162,7 +160,12 @@ rule report:
         DATASET,
         expand(f"{ROOT}/slices/{{shard}}.npz", shard=SHARDS),
     output:
-        report(f"{ROOT}/report.html", category="Report"),
+        report(
+            f"{ROOT}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"what": "results on one page"},
+        ),
     log:
         f"{LOGS}/report.log",
     benchmark:
