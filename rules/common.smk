@@ -51,6 +51,8 @@ SCRATCH = f"scratch/{STUDY.study}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # In the environment, because a path in a command or a parameter would rerun everything where the project is moved.
 os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
+# No job downloads weights, with network or without: `rhoflow fetch-weights` does, before the run.
+os.environ.update(HF_HUB_OFFLINE="1")
 if workflow.deployment_settings.deployment_method:
     # An environment made for the jobs (--sdm) holds all packages of the lock, but not rhoflow itself.
     os.environ["PYTHONPATH"] = f"{workflow.basedir}/src"
