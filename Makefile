@@ -26,10 +26,10 @@ test: $(TESTENV) lint  ## lint, types and the test suite (about 15 minutes on 2 
 
 # Two processes side by side: the workflow waits for jobs one after another, the rest keeps one core busy.
 test-workflow:
-	@python -m pytest tests/workflow
+	@python -m pytest tests/workflow tests/slurm tests/chaos
 
 test-library:
-	@python -m pytest --ignore tests/workflow
+	@python -m pytest --ignore tests/workflow --ignore tests/slurm --ignore tests/chaos
 
 test-full: $(TESTENV) lint  ## everything, with the slow tests (an hour or more)
 	@python -m pytest -m 'slow or not slow' --timeout 7200

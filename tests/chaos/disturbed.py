@@ -66,7 +66,6 @@ class Disturbed(Workspace):
             "PATH": os.pathsep.join(map(str, (HERE / "shim", real, os.environ["PATH"]))),
             "CHAOS": str(self.chaos),
             "CHAOS_PYTHON": sys.executable,
-            "HF_HUB_OFFLINE": "1",
         }
         return subprocess.Popen(
             self.command(*arguments),
