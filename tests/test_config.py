@@ -50,6 +50,20 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"models": ["image"], "ablation": {"models": ["text"]}},
         r"ablation.models: 'text' is not among models",
     ),
+    "other images of a field that the archive lacks": (
+        {"ablation": {"images": {"cores": {"field": "all_electron"}}}},
+        r"ablation.images.cores.field = 'all_electron': the study's field is total, .* set field: all_elec",
+    ),
+    "other images with a bad setting": (
+        {"ablation": {"images": {"wide": {"slices": {"window": {"angstrom": 20}}}}}},
+        r"ablation.images.wide.slices.window = .*: give exactly one of cells and angstrom, and set the other to null",
+    ),
+    "two planes": ({"slices": {"planes": 2}}, r"slices.planes = 2: .*1 or 3"),
+    "unknown strategy": (
+        {"splits": {"strategy": "elements"}},
+        r"splits.strategy = 'elements': .* or 'element'",
+    ),
+    "no repeat": ({"splits": {"repeats": 0}}, r"splits.repeats = 0: .*greater than or equal to 1"),
     "ablation of no target": (
         {"ablation": {"targets": ["k_vhr"]}},
         r"ablation.targets: 'k_vhr' is not among targets, .*did you mean 'k_vrh'\?",
@@ -123,3 +137,25 @@ def test_other_images_lie_over_the_studys_own_key_by_key() -> None:
     other, spin = study.with_images("wide"), study.with_images("spin")
     assert (other.slices.window.angstrom, other.slices.plane, other.slices.pixels) == (9, (1, 1, 0), 75)
     assert (other.field, spin.field, spin.slices) == ("total", "spin", study.slices)
+
+
+def test_other_images_are_the_studys_own_but_for_what_is_given():
+    study = load_study(
+        {
+            "field": "all_electron",
+            "slices": {"pixels": 40, "clip": 99},
+            "ablation": {
+                "images": {
+                    "total": {"field": "total"},
+                    "three": {"slices": {"planes": 3, "window": {"cells": None, "angstrom": 9}}},
+                }
+            },
+        }
+    )
+    total, three = study.with_images("total"), study.with_images("three")
+    assert (total.field, total.slices) == ("total", study.slices)
+    assert three.field == "all_electron"
+    assert (three.slices.planes, three.slices.window.angstrom, three.slices.window.cells) == (3, 9, None)
+    assert three.slices.model_dump(exclude={"planes", "window"}) == study.slices.model_dump(
+        exclude={"planes", "window"}
+    )
