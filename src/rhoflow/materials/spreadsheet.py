@@ -13,7 +13,7 @@ _FORMULA = ("=", "+", "-", "@")  # what a spreadsheet computes instead of showin
 def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     """Copy with an apostrophe before every text that a spreadsheet would compute; numbers stay as they are."""
     texts = table.select_dtypes(exclude=["number", "bool"])
-    return table.assign(**{name: texts[name].map(_safe, na_action="ignore") for name in texts})
+    return table.assign(**{str(name): texts[name].map(_safe, na_action="ignore") for name in texts})
 
 
 def _safe(cell: Any) -> Any:
