@@ -19,7 +19,7 @@ from rhoflow.materials.digests import digest_file, digest_json, read_json
 from rhoflow.materials.shards import digest_path
 from rhoflow.models.names import WEIGHTS
 from rhoflow.report.crystals import kept_shards
-from rhoflow.report.names import FIGURE_INDEX
+from rhoflow.report.names import SALIENCY
 from rhoflow.report.runs import run_folders
 from rhoflow.training.names import LLM, METRICS, PREDICTIONS, PROVENANCE, READERS, base_of, parent_of, view_level
 
@@ -29,6 +29,12 @@ CATALOG = "catalog/materials.parquet"
 KEPT, TARGETS, SPLITS = (f"dataset/{name}" for name in ("kept.csv", "targets.parquet", "splits.json"))
 # Series that are built on others: their backbones.
 BUILT_ON = {"fusion": ("image", "text")}
+# Figures of what the models see, and the stores that they show.
+_INPUT_FIGURES = {
+    "slices": ("slices/{shard}.npz",),
+    "creation": ("raw/{shard}.h5", "slices/{shard}.npz"),
+    "heights": ("raw/{shard}.h5",),
+}
 # Files that make a node of the trail too big to read again for its hash.
 _STORE_FOLDERS = (*STORES, "images", EMBEDDINGS, "dos")
 
@@ -77,12 +83,23 @@ def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
     """Edges of tables and figures: a figure of one target is made from this target's series."""
     edges = {_name(root, path): series for path in sorted(root.glob("tables/*")) if path.is_file()}
     for path in sorted(root.glob("figures/*")):
-        ours = [target for target in study.targets if path.stem.endswith(f"_{target}")]
-        of_target = [one for one in series if not ours or one.split("/")[2] in ours]
-        if path.name != FIGURE_INDEX:
-            edges[_name(root, path)] = [KEPT, TARGETS, SPLITS] if path.stem.startswith("distribution") else of_target
-    slices = [f"slices/{shard}.npz" for shard in sorted(kept_shards(root))]
-    return edges | {f"figures/slices.{kind}": slices for kind in ("png", "svg") if f"figures/slices.{kind}" in edges}
+        if path.suffix != ".json":
+            edges[_name(root, path)] = _of_figure(root, study, path.stem, series)
+    return edges
+
+
+def _of_figure(root: Path, study: Study, name: str, series: list[str]) -> list[str]:
+    """Return what one figure is made from."""
+    shards = sorted(kept_shards(root))
+    if name in _INPUT_FIGURES:
+        return [store.format(shard=shard) for store in _INPUT_FIGURES[name] for shard in shards]
+    if name.startswith(("distribution", "elements")):
+        return [KEPT, TARGETS, SPLITS]
+    if name == SALIENCY:
+        weights = f"runs/image/{study.targets[0]}/{NO_TEXT}/fold0/seed{study.seeds[0]}/{WEIGHTS}"
+        return [*([weights] if (root / weights).exists() else []), *(f"slices/{shard}.npz" for shard in shards)]
+    ours = [target for target in study.targets if name.endswith(f"_{target}")]
+    return [one for one in series if not ours or one.split("/")[2] in ours]
 
 
 def _store(view: str) -> str:

@@ -21,7 +21,7 @@ _KINDS = {
     "checkpoints": ("runs/",),
     "views": ("views/",),
     "dataset": ("dataset/",),
-    "stores": ("grids/", "slices/", "text/", "images/", "dos/"),
+    "stores": (),  # all others
     "archives": ("raw/",),
     "plan": ("plan/",),
     "catalogue": ("catalog/",),
@@ -46,7 +46,7 @@ def by_kind(names: Iterable[str]) -> dict[str, list[str]]:
     """Nodes by kind, in the order of the way back."""
     kinds: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for name in names:
-        kind = next(kind for kind, starts in _KINDS.items() if name.startswith(starts))
+        kind = next((kind for kind, starts in _KINDS.items() if name.startswith(starts)), "stores")
         if kind == "runs":
             kind = "checkpoints" if name.endswith(".safetensors") else "runs"
         kinds[kind].append(name)
