@@ -27,6 +27,7 @@ from rhoflow.report.figures import read_index
 from rhoflow.report.headline import chosen, sentence
 from rhoflow.report.names import PER_TARGET, WHOLE
 from rhoflow.report.provenance import Code, code_version, collect_provenance
+from rhoflow.report.provenance_privacy import public_settings
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, main_series, read_series
 from rhoflow.report.supplements import Supplement, supplements
@@ -88,7 +89,7 @@ def report_content(root: Path, study: Study, code: Code) -> dict[str, Any]:
         "crystal": one_crystal(root, study, series, frame, crystals),
         "rejected": _rejected(root),
         "splits": _splits(root, study, crystals),
-        "settings": yaml.safe_dump(origin["config"], sort_keys=False, allow_unicode=True),
+        "settings": yaml.safe_dump(public_settings(origin["config"]), sort_keys=False, allow_unicode=True),
         "provenance": origin,
         "duration": _duration,
     }
