@@ -56,9 +56,10 @@ def local_jobs(folder: Path, scripts: str) -> dict[str, str]:
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            script = (process / "cmdline").read_text().split("\0")[1:2]
-            if script and script[0].startswith(f"{scripts}/") and (process / "cwd").resolve() == folder:
-                found[process.name] = Path(script[0]).stem
+            words = (process / "cmdline").read_text().split("\0")[1:]
+            script = next((word for word in words if word.startswith(f"{scripts}/")), None)
+            if script and (process / "cwd").resolve() == folder:
+                found[process.name] = Path(script).stem
         except OSError:  # it has ended, or is somebody else's
             continue
     return found
