@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rhoflow import job_record
 from rhoflow.job_record import job_name
 from rhoflow.source_digest import script_digest
 
@@ -84,6 +86,30 @@ def test_further_processes_of_a_distributed_job_note_nothing(script: Path) -> No
 def test_journal_that_cannot_be_written_fails_no_job(script: Path) -> None:
     (script.parent / "results").write_text("in the way")
     assert run(script, "well") == 0
+
+
+DRIVERS = {
+    "proprietary": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\nGCC version: 9.4.0\n",
+    "open": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC version: 13.2\n",
+}
+
+
+@pytest.mark.parametrize(("kind", "version"), [("proprietary", "535.183.01"), ("open", "580.65.06")])
+def test_job_that_used_gpus_names_them_with_cuda_and_driver(
+    script: Path, monkeypatch: pytest.MonkeyPatch, kind: str, version: str
+) -> None:
+    (script.parent / "version").write_text(DRIVERS[kind])
+    monkeypatch.setattr(job_record, "_DRIVER", script.parent / "version")
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True, device_count=lambda: 2, get_device_name=lambda index: f"GPU {index}"
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="13.0")))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("RHOFLOW_JOBS", str(script.parent / "results/s/provenance/jobs"))
+    with job_record.job(argparse.Namespace(target="k_vrh")):
+        pass
+    end = json.loads(journal(script).splitlines()[-1])
+    assert (end["gpus"], end["cuda"], end["driver"]) == (["GPU 0", "GPU 1"], "13.0", version)
 
 
 @pytest.mark.parametrize(

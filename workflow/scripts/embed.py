@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.models.structure import embed_shard
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -12,5 +12,5 @@ parser.add_argument("--store", type=Path, required=True, help="embeddings/<shard
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         embed_shard(arguments.archive, arguments.store)
