@@ -14,6 +14,8 @@ from rhoflow.models.networks import NETWORKS
 from rhoflow.training.names import (
     BASELINE_LEVELS,
     NETWORK_LEVELS,
+    OPTIONAL_BASELINES,
+    OPTIONAL_BASELINES,
     READERS,
     base_of,
     baseline_kinds,
@@ -26,6 +28,7 @@ from rhoflow.training.names import (
 from rhoflow.training.pack import run_level
 
 LEVELS = ("formula", "all")
+ALWAYS = set(BASELINE_LEVELS).difference(OPTIONAL_BASELINES)
 EVERYTHING: dict[str, Any] = {
     "random": ("image", "text", "fusion"),
     "fractions": (25, 75),
@@ -62,7 +65,13 @@ def test_a_model_on_text_runs_at_every_level_and_the_others_once() -> None:
     study = _study(models=("text", "image"))
     assert network_kinds(study) == [("text", "formula"), ("text", "all"), ("image", "none")]
     assert baseline_kinds(study)[-2:] == [("tfidf-ridge", "formula"), ("tfidf-ridge", "all")]
-    assert len(baseline_kinds(study)) == len(BASELINE_LEVELS) + 1
+    assert len(baseline_kinds(study)) == len(BASELINE_LEVELS) - len(OPTIONAL_BASELINES) + 1
+
+
+def test_a_further_baseline_runs_only_where_it_is_asked_for() -> None:
+    asked, plain = baseline_kinds(_study(baselines=("chgnet-ridge",))), baseline_kinds(_study())
+    assert set(asked) - set(plain) == {("chgnet-ridge", "structure")}
+    assert {name for name, _ in asked} == set(BASELINE_LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +108,13 @@ def test_every_variant_asked_for_is_a_series_of_its_readers() -> None:
 
 
 def test_baselines_have_learning_curves_and_the_changes_of_what_they_read() -> None:
-    kinds = baseline_kinds(_study(ablation=EVERYTHING))
+    kinds = baseline_kinds(_study(ablation=EVERYTHING, baselines=OPTIONAL_BASELINES))
     assert [kind for kind in kinds if base_of(kind[0])[1] in ("shuffled-image", "shuffled-text", "spin")] == [
         ("pixels-ridge-shuffled-image", "none"),
         ("pixels-ridge-spin", "none"),
         ("tfidf-ridge-shuffled-text", "formula"),
     ]
-    assert {model for model, _ in kinds if model.endswith("-f25")} == {f"{name}-f25" for name in BASELINE_LEVELS}
+    assert {model for model, _ in kinds if model.endswith("-f25")} == {f"{name}-f25" for name in ALWAYS}
 
 
 def test_series_without_changes_are_the_same_with_and_without_ablation() -> None:
