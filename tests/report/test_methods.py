@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import rhoflow
 from rhoflow.config import Study, load_study
 from rhoflow.report.methods import (
     bibliography,
@@ -137,3 +139,10 @@ def test_references_are_bibtex_with_unique_keys() -> None:
 def test_special_characters_are_escaped() -> None:
     assert to_latex("5 % of A_1 & B [[a2001]].") == r"5 \% of A\_1 \& B~\cite{a2001}."
     assert to_markdown("A_1 [[a2001, b2002]] and [x].") == r"A\_1 [@a2001; @b2002] and \[x\]."
+
+
+def test_citation_file_is_true(project: Path) -> None:
+    citation = yaml.safe_load((project / "CITATION.cff").read_text())
+    assert citation["version"] == rhoflow.__version__
+    assert citation["references"][0]["title"] in read_references()["massa2024"]
+    assert (project / "LICENSE").read_text().startswith("BSD 3-Clause") == (citation["license"] == "BSD-3-Clause")

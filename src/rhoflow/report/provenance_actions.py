@@ -11,6 +11,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from rhoflow.report.lineage import Edges
+from rhoflow.report.names import SALIENCY
 from rhoflow.report.provenance_jobs import DONE
 from rhoflow.training.names import BASELINE_LEVELS, base_of
 
@@ -25,6 +26,7 @@ _MADE = {
     "views": ("views/",),
     "tables": ("tables/",),
     "figures": ("figures/",),
+    SALIENCY: (f"figures/{SALIENCY}",),
 }
 
 
@@ -192,8 +194,9 @@ def made_by(job: Mapping[str, Any], files: Iterable[str]) -> list[str]:
     if script in ("train", "baselines", "incontext"):
         words = name.partition("/")[2].split(".")
         return [one for one in files if _is_run_of(one, script, words)]
-    starts = _MADE.get(script) or (f"{name}.",)
-    return [one for one in files if any(one.startswith(f"{RESULTS}/{start}") for start in starts)]
+    starts = tuple(f"{RESULTS}/{start}" for start in _MADE.get(script, (f"{name}.",)))
+    others = () if script == SALIENCY else (f"{RESULTS}/figures/{SALIENCY}",)
+    return [one for one in files if one.startswith(starts) and not one.startswith(others)]
 
 
 def _is_run_of(file: str, script: str, words: list[str]) -> bool:
