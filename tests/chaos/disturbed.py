@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,8 @@ class Disturbed(Workspace):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # What runs in the background of a shell is deaf to control-C, and so are its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def ends(self, *arguments: str) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.disturbed import RUN, WRITES, Disturbed, until
+from chaos.saboteur import STALL_S
 
 # Script, folder below results/small (or scratch) in which the blow falls, and what is asked of Snakemake.
 SCRIPT = {"train": "train", "publish": "train"}
@@ -161,9 +162,9 @@ def main_killed(workspace: Disturbed, case: Case) -> str:
 def interrupted(workspace: Disturbed, case: Case) -> str:
     process = until_stalled(workspace, case)
     os.killpg(process.pid, signal.SIGINT)
+    until(lambda: gone(workspace.struck()["pid"]), "the job to end", STALL_S / 2)
     status, said = workspace.wait(process)
     assert status != 0, said
-    until(lambda: gone(workspace.struck()["pid"]), "the job to end", 60)
     return f"SIGINT, snakemake ended with {status}"
 
 
@@ -299,7 +300,11 @@ def out_of_memory(workspace: Disturbed, case: Case) -> str:
     order(workspace, case, "memory")
     status, said = workspace.ends("--set-resources", *SBATCH_GPU, "image:mem_mb=2500*attempt", *asked(case))
     assert status == 0, said
-    return until_state(workspace.struck()["job"], "OUT_OF_MEMORY")
+    # SLURM calls the step out of memory; the job around it has FAILED without cgroups.
+    job = workspace.struck()["job"]
+    told = "".join(path.read_text() for path in (workspace.folder / "logs/slurm").rglob(f"{job}.log"))
+    assert "exceeded memory limit" in told, told
+    return f"{until_state(job, 'OUT_OF_MEMORY', 'FAILED')}, exceeded memory limit"
 
 
 @fault("time limit")

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-CHAOS = Path(os.environ["CHAOS"])
+CHAOS = Path(os.environ.get("CHAOS", "."))
 STALL_S = 300
 PAUSE_S = 25
 HOG_MB, MOST_MB = 100, 6000
