@@ -64,7 +64,8 @@ def troubled(jobs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for job in jobs:
         ends = [attempt["end"] for attempt in job["attempts"]]
         if any(end != DONE for end in ends):
-            told.append({"job": job["job"], "ends": ends, "done": ends[-1] == DONE})
+            done = ends[-1] == DONE or job["script"] == _GATHERING  # whose attempt at work is not among them
+            told.append({"job": job["job"], "ends": ends, "done": done})
     return told
 
 
