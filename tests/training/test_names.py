@@ -15,7 +15,6 @@ from rhoflow.training.names import (
     BASELINE_LEVELS,
     NETWORK_LEVELS,
     OPTIONAL_BASELINES,
-    OPTIONAL_BASELINES,
     READERS,
     base_of,
     baseline_kinds,
@@ -28,7 +27,6 @@ from rhoflow.training.names import (
 from rhoflow.training.pack import run_level
 
 LEVELS = ("formula", "all")
-ALWAYS = set(BASELINE_LEVELS).difference(OPTIONAL_BASELINES)
 EVERYTHING: dict[str, Any] = {
     "random": ("image", "text", "fusion"),
     "fractions": (25, 75),
@@ -114,7 +112,7 @@ def test_baselines_have_learning_curves_and_the_changes_of_what_they_read() -> N
         ("pixels-ridge-spin", "none"),
         ("tfidf-ridge-shuffled-text", "formula"),
     ]
-    assert {model for model, _ in kinds if model.endswith("-f25")} == {f"{name}-f25" for name in ALWAYS}
+    assert {model for model, _ in kinds if model.endswith("-f25")} == {f"{name}-f25" for name in BASELINE_LEVELS}
 
 
 def test_series_without_changes_are_the_same_with_and_without_ablation() -> None:
