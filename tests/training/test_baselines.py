@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 from synthetic import Crystal, crystals, write_dataset, write_stages
 
 from rhoflow.config import Clean, Study
-from rhoflow.dataset.load import load_view
+from rhoflow.dataset.load import View, load_view
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.training.baselines import run_baselines
@@ -59,6 +59,18 @@ def test_every_run_is_written_and_nothing_else(study: Path) -> None:
     }
     runs = study / "runs"
     assert {path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file()} == expected
+
+
+def test_ridge_on_embeddings_finds_what_is_linear_in_them() -> None:
+    embeddings = np.random.default_rng(0).normal(size=(120, 64)).astype(np.float32)
+    y = embeddings @ np.linspace(-1, 1, 64) + 3
+    view = View(np.array([f"m{k}" for k in range(120)]), np.full(120, "train"), y, embeddings=embeddings)
+    baseline = BASELINES["chgnet-ridge"]
+    inputs = baseline.inputs(view)
+    model = baseline.make(0).fit(inputs[:90], y[:90])
+    assert r2_score(y[90:], model.predict(inputs[90:])) > 0.999
+    noise = baseline.make(0).fit(inputs[:90], y[90 - 1 :: -1])
+    assert r2_score(y[90:], noise.predict(inputs[90:])) < 0.5
 
 
 @pytest.mark.parametrize(("name", "level"), KINDS)
