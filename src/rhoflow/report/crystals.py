@@ -14,6 +14,7 @@ from rhoflow.dataset.stores import KEPT, read_kept, shard_ids, store_path
 from rhoflow.density.images import site_plane
 from rhoflow.materials.digests import read_json
 from rhoflow.materials.ids import hash_integer
+from rhoflow.materials.integrity import readable
 from rhoflow.report.labels import prototype_label
 from rhoflow.text.shards import TextRecord, read_texts
 
@@ -85,7 +86,7 @@ def read_pictures(root: Path, ids: Sequence[str]) -> dict[str, Picture]:
 
 
 def _stored_pictures(file: Path, wanted: set[str]) -> dict[str, Picture]:
-    with np.load(file, allow_pickle=False) as store:
+    with readable(file), np.load(file, allow_pickle=False) as store:
         images, sides, constants = site_plane(store["image"]), store["side"], store["lattice_constant"]
         return {
             material_id: Picture(images[k], float(sides[k]), float(constants[k]))
@@ -99,7 +100,8 @@ def read_text(root: Path, material_id: str) -> TextRecord | None:
     for shard, kept in kept_shards(root).items():
         file = store_path(root, "text", shard)
         if material_id in kept and file.exists():
-            return read_texts(file).get(material_id)
+            with readable(file):
+                return read_texts(file).get(material_id)
     return None
 
 
