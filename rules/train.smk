@@ -17,11 +17,11 @@ rule image:
         model=series_of("image"),
     conda:
         "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads
+    threads: STUDY.training.threads * STUDY.training.devices
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU,
+        gpu=GPU * STUDY.training.devices,
     params:
         root=root,
         scratch=SCRATCH,
@@ -50,11 +50,11 @@ rule text:
         model=series_of("text"),
     conda:
         "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads
+    threads: STUDY.training.threads * STUDY.training.devices
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU,
+        gpu=GPU * STUDY.training.devices,
     params:
         root=root,
         scratch=SCRATCH,
@@ -86,11 +86,11 @@ rule fusion:
         model=series_of("fusion"),
     conda:
         "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads
+    threads: STUDY.training.threads * STUDY.training.devices
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU,
+        gpu=GPU * STUDY.training.devices,
     params:
         root=root,
         scratch=SCRATCH,
@@ -123,11 +123,11 @@ rule clip:
         model=series_of("clip"),
     conda:
         "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads
+    threads: STUDY.training.threads * STUDY.training.devices
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=GPU,
+        gpu=GPU * STUDY.training.devices,
     params:
         root=root,
         scratch=SCRATCH,

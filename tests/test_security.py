@@ -237,8 +237,12 @@ def unpickling_calls(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             for name in names:
-                if name.split(".")[0] in {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"}:
+                if name.split(".")[0] in {"joblib", "cloudpickle", "dill", "shelve", "marshal"}:
                     yield f"import {name}"
+            if getattr(node, "module", None) == "pickle":
+                yield "from pickle import"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle" and "Error" not in node.attr:
+            yield ast.unparse(node)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         call = ast.unparse(node.func)
@@ -266,7 +270,13 @@ def test_nothing_is_unpickled_or_handed_to_a_shell(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["import pickle", "from joblib import load", "torch.load(f)", "torch.load(f, weights_only=False)"]
+    [
+        "pickle.load(f)",
+        "from pickle import loads",
+        "from joblib import load",
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+    ]
     + [
         "np.load(f, allow_pickle=True)",
         "yaml.load(f)",

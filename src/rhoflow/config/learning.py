@@ -192,6 +192,12 @@ class Training(Section):
         description="text levels whose text, fusion and clip models stop after the readout (long texts are slow)",
     )
     threads: int = Field(1, ge=1, description="CPU threads of a training; part of the numbers, so fixed here")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of one machine that fine-tune a network together (docs/models.md); part of the numbers",
+    )
     pack: Literal["run", "all"] = Field(
         "all", description="runs a process: one, or all folds and seeds of one target, level and model (same bytes)"
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rhoflow.models.inputs import Batch, Inputs
+from rhoflow.training.distributed import ALONE, Share
 
 EVAL_BATCH = 64
 Item = tuple[Batch, Tensor]
@@ -32,9 +33,18 @@ class EvenBatches:
         Seed of an epoch's order, from the epoch's number.
     first_epoch : int
         Number of the first epoch, above 0 after a resume.
+    share : Share
+        Of each batch only the materials of this process are given.
     """
 
-    def __init__(self, rows: Sequence[int], size: int, seed: Callable[[int], int], first_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        rows: Sequence[int],
+        size: int,
+        seed: Callable[[int], int],
+        first_epoch: int = 0,
+        share: Share = ALONE,
+    ) -> None:
         if len(rows) < 2:
             raise ValueError(f"{len(rows)} training material: BatchNorm needs at least 2; add materials")
         self.rows = torch.as_tensor(list(rows))
@@ -42,6 +52,7 @@ class EvenBatches:
         self.seed = seed
         self.first_epoch = first_epoch
         self.epoch = first_epoch
+        self.share = share
 
     def set_epoch(self, epoch: int) -> None:
         """Take the number of epochs since the (re)start; Lightning calls this."""
@@ -50,10 +61,15 @@ class EvenBatches:
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Sequence[int]]:
         generator = torch.Generator().manual_seed(self.seed(self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=generator)]
-        return iter([chunk.tolist() for chunk in torch.tensor_split(order, self.n_batches)])
+        return iter([self.share.of(chunk.tolist()) for chunk in torch.tensor_split(order, self.n_batches)])
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many materials each batch of an epoch has, those of all processes together."""
+        return [len(chunk) for chunk in torch.tensor_split(self.rows, self.n_batches)]
 
 
 def n_batches(n: int, size: int) -> int:

@@ -14,16 +14,19 @@ import torch
 from rhoflow.config import Stage
 from rhoflow.errors import StudyError
 from rhoflow.models import torchvision_schemas  # noqa: F401  (before lightning)
+from rhoflow.training.distributed import ALONE, Share
 
 # isort: split
 import lightning
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 # Narrow on purpose: each message, why it does not matter here.
 _NOT_NEWS = (
     r".*does not have many workers.*",  # all data are in memory; workers would only change the order of things
     r".*module\(s\) in eval mode at the start of training.*",  # BatchNorm that keeps its statistics
     r".*`srun` command is available.*",  # on a login node, or on one node with SLURM installed: that is meant
+    r".*find_unused_parameters=True was specified in DDP constructor.*",  # some models use all theirs
     r".*isinstance\(treespec, LeafSpec\).*",  # lightning 2.6 builds a class that torch 2.13 calls old
 )
 
@@ -86,7 +89,12 @@ def _quiet_lightning() -> Iterator[None]:
 
 @contextlib.contextmanager
 def trainer(
-    *, max_epochs: int = 1, callbacks: Sequence[Any] = (), stage: Stage | None = None, precision: str = FLOAT32
+    *,
+    max_epochs: int = 1,
+    callbacks: Sequence[Any] = (),
+    stage: Stage | None = None,
+    precision: str = FLOAT32,
+    share: Share = ALONE,
 ) -> Iterator[Any]:
     """Lightning Trainer on the GPU if there is one, without loggers, bars, checkpoints or files of its own.
 
@@ -96,17 +104,24 @@ def trainer(
         Its `clip_norm` and `accumulate`, for a fit.
     precision : str
         As `steps_precision` names it.
+    share : Share
+        Of several processes: they fit together. Otherwise this process works alone, on its own GPU.
     """
+    own_gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else 1
+    together = share.n > 1
     with _quiet_lightning():
         yield lightning.Trainer(
             accelerator="auto",
-            devices=1,
+            devices=share.n if together else own_gpu,
+            # Frozen blocks have no gradient. Buffers would be exchanged in validation, where processes may differ in
+            # the number of steps; they are equal anyway (`training.whole_batch`).
+            strategy=DDPStrategy(find_unused_parameters=True, forward_sync_buffers=False) if together else "auto",
             max_epochs=max_epochs,
             callbacks=list(callbacks),
             gradient_clip_val=None if stage is None else stage.clip_norm,
             accumulate_grad_batches=1 if stage is None else stage.accumulate,
             precision=precision,
-            plugins=LightningEnvironment(),  # a training is one process, whatever SLURM variables say
+            plugins=LightningEnvironment(),  # its processes are its own, whatever SLURM variables say
             num_sanity_val_steps=0,
             logger=False,
             enable_checkpointing=False,

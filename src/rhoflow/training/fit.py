@@ -18,6 +18,7 @@ from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.models.backbones import Backbone
 from rhoflow.models.inputs import ArrayInputs, Inputs, JointInputs
 from rhoflow.models.networks import Network
+from rhoflow.training.distributed import ALONE, Share
 from rhoflow.training.engine import steps_precision
 from rhoflow.training.layers import Layers
 from rhoflow.training.resume import ResumeFile, StageState
@@ -92,6 +93,7 @@ def fit(
     resume: ResumeFile,
     cache: FeatureCache,
     after_epoch: AfterEpoch = lambda name, stage, state: None,
+    share: Share = ALONE,
 ) -> Fit:
     """Fit a network in two stages and predict all materials with the weights of the lowest validation loss.
 
@@ -112,6 +114,8 @@ def fit(
         Shared by fits that may have features in common.
     after_epoch : callable
         Called with stage name, stage and state after every epoch.
+    share : Share
+        Which of the processes that fine-tune together this is; the first stage, on cached features, each does alone.
     """
     _check(data, training, frozen)
     z = torch.from_numpy(scaler.standardise(data.y).astype(np.float32))
@@ -158,7 +162,8 @@ def fit(
     states.setdefault(FINETUNE, StageState(best_loss=readout.best_loss, stopped=FROZEN if frozen else None))
     if not frozen:
         layers = Layers(network.backbone.blocks(), training.finetune)
-        run(FINETUNE, training.finetune, network, inputs, layers=layers, augment=network.backbone.augmented)
+        augment = network.backbone.augmented
+        run(FINETUNE, training.finetune, network, inputs, layers=layers, augment=augment, share=share)
         features = run_model(network.backbone, inputs)
     return Fit(
         y_pred=y_readout if frozen else predict(),

@@ -29,6 +29,7 @@ from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network, save_state
 from rhoflow.models.registry import Entry
 from rhoflow.progress import LOG_EVERY_S, track
+from rhoflow.training.distributed import Share, join
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
 from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, score_parts, write_provenance, write_run
 from rhoflow.training.fit import FINETUNE, READOUT, FeatureCache, Fit, fit
@@ -120,10 +121,11 @@ def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int]
     """
     what = f"train {pack.model} {pack.target} {pack.level}"
     cache = FeatureCache()
-    for fold, seed in track(runs, total=len(runs), what=what):
+    share = join(pack.training.devices, pack.training.threads)
+    for fold, seed in track(runs, total=len(runs), what=what) if share.first else runs:
         key = pack.key(fold, seed)
-        _finish(pack.of_fold(fold), key, changed_view(load(fold), key), cache)
-    for fold, seed in runs:
+        _finish(pack.of_fold(fold), key, changed_view(load(fold), key), cache, share)
+    for fold, seed in runs if share.first else ():
         _publish(pack, pack.key(fold, seed))
 
 
@@ -144,20 +146,25 @@ def _parent_digest(folder: Path) -> str | None:
     return digest_file(weights) if weights.exists() else None  # building the network explains what is missing
 
 
-def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache) -> None:
-    """Leave the run's results in scratch, unless they are there already."""
+def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache, share: Share) -> None:
+    """Leave the run's results in scratch, unless they are there already; a process that takes part leaves nothing."""
     folder = pack.scratch / key.name
     done = folder / "done"
     digest = run_digest(pack, key, data)
     if (done / _KEY).exists() and read_json(done / _KEY) == digest:
-        _tell(f"{key.name}: finished earlier, adopted from {done}")
+        if share.first:
+            _tell(f"{key.name}: finished earlier, adopted from {done}")
         return
-    shutil.rmtree(done, ignore_errors=True)
+    if share.first:
+        shutil.rmtree(done, ignore_errors=True)
     watch = Stopwatch.start()
-    resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s)
+    resume = ResumeFile(folder / "resume.pt", digest, every_s=pack.save_every_s, writes=share.first)
+    told = {"after_epoch": _Teller(key.name)} if share.first else {}
     network, scaler, fitted = train_network(
-        pack, key, data, seed=key.random_seed, resume=resume, cache=cache, after_epoch=_Teller(key.name)
+        pack, key, data, seed=key.random_seed, resume=resume, cache=cache, share=share, **told
     )
+    if not share.first:
+        return
     # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
     part = folder / f"part.{platform.node()}.{os.getpid()}"
     part.mkdir(parents=True)
@@ -179,7 +186,7 @@ def train_network(
     seed : callable
         Seed for a purpose.
     **how
-        `resume`, `cache` and `after_epoch` of `fit`.
+        `resume`, `cache`, `after_epoch` and `share` of `fit`.
     """
     with reproducible(pack.training.threads):
         seed_torch(seed("weights"))

@@ -63,9 +63,12 @@ class ResumeFile:
         Of everything the run's result depends on; a file with another digest is ignored.
     every_s : float
         Least time between two saves [s]; a resume repeats what was not saved, so results do not depend on it.
+    writes : bool
+        False for a process that only takes part: it reads the file, and the first one writes it.
     """
 
-    def __init__(self, path: Path, digest: str, *, every_s: float = SAVE_EVERY_S) -> None:
+    def __init__(self, path: Path, digest: str, *, every_s: float = SAVE_EVERY_S, writes: bool = True) -> None:
+        self.writes = writes
         self.path = path
         self.digest = digest
         self.every_s = every_s
@@ -86,6 +89,8 @@ class ResumeFile:
 
     def save(self, stages: dict[str, StageState], *, now: bool) -> None:
         """Save atomically if `now`, or if the last save is old enough."""
+        if not self.writes:
+            return
         if not now and time.monotonic() - self._saved_s < self.every_s:
             return
         with atomic(self.path) as file:

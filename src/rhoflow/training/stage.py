@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from rhoflow.errors import StudyError
 from rhoflow.models.inputs import Batch, Inputs
 from rhoflow.training import engine
 from rhoflow.training.batches import EvenBatches, Item, in_order, loader
+from rhoflow.training.distributed import ALONE, Share, check_batches
 from rhoflow.training.layers import Layers, learning_rate, plain_groups
 from rhoflow.training.resume import StageState
+from rhoflow.training.whole_batch import whole_batch_norm
 
 # isort: split
 import lightning
@@ -62,6 +64,10 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         The backbone's blocks, where they are not all treated alike.
     augment : callable or None
         Changes training batches at random.
+    share : Share
+        Which part of each batch this process sees.
+    sizes : sequence of int
+        Of the whole training batches, where there are several processes.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         optimizer: dict[str, Any] | None = None,
         layers: Layers | None = None,
         augment: Augment | None = None,
+        share: Share = ALONE,
+        sizes: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -78,6 +86,8 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         self.saved_optimizer = optimizer
         self.layers = layers
         self.augment = augment
+        self.share = share
+        self.sizes = sizes
         self.generator = torch.Generator()
         self.sums = {"train": 0.0, "val": 0.0}
 
@@ -92,17 +102,19 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
             adamw.load_state_dict(self.saved_optimizer)
         return adamw
 
-    def training_step(self, item: Item, _: int) -> Tensor:
-        """Mean squared error of a batch."""
+    def training_step(self, item: Item, number: int) -> Tensor:
+        """Mean squared error of a batch, weighted so that the mean over all processes is that of the whole batch."""
         batch, z = item
-        return self._loss("train", (self.augment(batch, self.generator) if self.augment else batch, z))
+        loss = self._loss("train", (self.augment(batch, self.generator) if self.augment else batch, z))
+        return loss * self.share.weight(self.sizes[number]) if self.share.n > 1 else loss
 
     def start_epoch(self, epoch: int, seed: Callable[..., int]) -> None:
         """Set what an epoch (from 0) starts with: sums, random numbers of its own, learning rates, frozen blocks."""
         assert self.stage is not None
         self.sums = dict.fromkeys(self.sums, 0.0)
-        engine.seed_torch(seed("dropout", epoch))
-        self.generator.manual_seed(seed("augment", epoch))
+        who = () if self.share.first else (self.share.rank,)  # each process has random numbers of its own
+        engine.seed_torch(seed("dropout", epoch, *who))
+        self.generator.manual_seed(seed("augment", epoch, *who))
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = learning_rate(self.stage, epoch) * group["scale"]
         if self.layers:
@@ -116,6 +128,13 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         """Output of the model on a batch."""
         output: Tensor = self.model(item[0])
         return output
+
+    def whole_sums(self) -> dict[str, float]:
+        """Add up the sums of all processes over an epoch's materials."""
+        if self.share.n == 1:
+            return self.sums
+        mine = torch.tensor(list(self.sums.values()), dtype=torch.float64, device=self.device)
+        return dict(zip(self.sums, self.trainer.strategy.reduce(mine, reduce_op="sum").tolist(), strict=True))
 
     def _loss(self, part: str, item: Item) -> Tensor:
         batch, z = item
@@ -149,11 +168,12 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
         """Take stock; Lightning has validated before it calls this."""
         state = self.state
         state.epoch += 1
-        loss = {part: task.sums[part] / self.n[part] for part in task.sums}
+        sums = task.whole_sums()
+        loss = {part: sums[part] / self.n[part] for part in sums}
         self._record(loss["train"], loss["val"])
         if loss["val"] < state.best_loss:
             state.best_loss, state.best_epoch, state.best = loss["val"], state.epoch, copy_state(task.model)
-        state.stopped = stop_reason(state, self.stage)
+        state.stopped = trainer.strategy.broadcast(stop_reason(state, self.stage))  # the first process decides
         trainer.should_stop = state.stopped is not None
         state.model, state.optimizer = task.model.state_dict(), trainer.optimizers[0].state_dict()
         self.after_epoch(state)
@@ -198,6 +218,7 @@ def run_stage(
     layers: Layers | None = None,
     augment: Augment | None = None,
     precision: str = engine.FLOAT32,
+    share: Share = ALONE,
 ) -> None:
     """Train `model` from where `state` stands to the end of the stage; it ends with its best weights.
 
@@ -219,6 +240,8 @@ def run_stage(
         See `Task`.
     precision : str
         Of the steps, see `engine.steps_precision`.
+    share : Share
+        Which of the processes that train together this is.
     """
     start = copy_state(model)
     if state.model is not None:
@@ -228,15 +251,27 @@ def run_stage(
     if state.stopped is None:
         keeper = Keeper(name, stage, state, n=n, std=std, seed=seed, after_epoch=after_epoch)
         order = EvenBatches(
-            rows["train"], stage.batch_size, lambda epoch: seed(name, "order", epoch), first_epoch=state.epoch
+            rows["train"],
+            stage.batch_size,
+            lambda epoch: seed(name, "order", epoch),
+            first_epoch=state.epoch,
+            share=share,
         )
+        check_batches(name, min(order.sizes), n["val"], share)
         model.train()
         epochs = stage.epochs - state.epoch
-        with engine.trainer(max_epochs=epochs, callbacks=[keeper], stage=stage, precision=precision) as trainer:
+        how: dict[str, Any] = {
+            "max_epochs": epochs,
+            "callbacks": [keeper],
+            "stage": stage,
+            "precision": precision,
+            "share": share,
+        }
+        with engine.trainer(**how) as trainer, whole_batch_norm(model, share):
             trainer.fit(
-                Task(model, stage, state.optimizer, layers, augment),
+                Task(model, stage, state.optimizer, layers, augment, share, order.sizes),
                 loader(inputs, z, order),
-                loader(inputs, z, in_order(rows["val"])),
+                loader(inputs, z, in_order(share.of(rows["val"]))),
             )
         if layers:
             layers.open_all()
