@@ -14,7 +14,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhoflow.config import Study
+from rhoflow.config import Fusion, Study
 from rhoflow.dataset.load import View
 from rhoflow.dataset.names import PARTS
 from rhoflow.errors import StudyError
@@ -215,6 +215,17 @@ def test_pretrained_backbone_and_its_twins_are_different(root: Path, tiny_encode
     matrix = "backbone.model.encoder.layer.0.attention.self.query.weight"
     assert (base[matrix] == given[matrix]).all()
     assert not np.isclose(twin[matrix], given[matrix]).any()
+
+
+def test_twin_of_a_scalar_fusion_has_a_random_text_encoder(tiny_encoder: Path) -> None:
+    """It reads its own text weights, not those of a run."""
+    given = safetensors.torch.load_file(tiny_encoder / "model.safetensors")
+    study = Study(**dict(tiny.tiny_options(tiny_encoder)) | {"fusion": Fusion(kind="scalar")})
+    matrix = "encoder.layer.0.attention.self.query.weight"
+    for model, pretrained in (("fusion", True), ("fusion-random", False)):
+        entry = NETWORKS["fusion"]
+        state = entry.make(entry.take_options(changed_study(study, model)), {}).state_dict()
+        assert bool((state[f"backbone.text.model.{matrix}"] == given[matrix]).all()) == pretrained
 
 
 def test_metrics_of_a_twin_say_random_and_the_rest_as_its_base(root: Path) -> None:
