@@ -106,6 +106,12 @@ def whole_small_root(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Pa
 
 
 @pytest.fixture(scope="session")
+def grid() -> dict[str, object]:
+    """Config of the grid."""
+    return GRID
+
+
+@pytest.fixture(scope="session")
 def grid_study() -> Study:
     return load_study(GRID)
 

@@ -13,6 +13,8 @@ from rhoflow.report.crystals import Picture, read_crystals
 from rhoflow.report.figures import read_index, write_figures
 from rhoflow.report.names import figure_names
 from rhoflow.report.plots import distribution_figure, learning_figure, overview_figure, parity_figure, slices_figure
+from rhoflow.report.plots_input import n_elements
+from rhoflow.report.plots_results import residuals_figure
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import read_series
 
@@ -31,7 +33,10 @@ def figures(whole_small_root: Path, one_target: Study, tmp_path_factory: pytest.
 
 def test_every_figure_is_there_with_caption_and_alt(figures: Path, one_target: Study) -> None:
     names = figure_names(one_target)
-    assert names == ["overview", "parity_k_vrh", "learning_k_vrh", "distribution_k_vrh", "slices"]
+    assert names == [
+        *("overview", "parity_k_vrh", "residuals_k_vrh", "learning_k_vrh", "distribution_k_vrh"),
+        *("creation", "slices", "heights", "elements"),
+    ]
     files = {file.name for file in figures.iterdir()}
     assert files == {f"{name}{suffix}" for name in names for suffix in (".png", ".svg")} | {"figures.json"}
     entries = read_index(figures)
@@ -91,6 +96,32 @@ def test_parity_points_are_the_mean_over_runs(root: Path, study: Study) -> None:
     lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
     np.testing.assert_allclose(lengths, 2 * y_pred.std(axis=0, ddof=1))
     assert axes.get_xlabel() == "DFT bulk modulus [GPa]"
+
+
+def test_residuals_are_predicted_minus_calculated_by_number_of_elements(root: Path, study: Study) -> None:
+    series = [one for one in read_series(root, study) if one.target == "k_vrh"][:1]
+    crystals = read_crystals(root)
+    formulas = dict(zip(crystals["material_id"], crystals["formula"], strict=True))
+    axes = residuals_figure(series, formulas).axes[0]
+    ids, y_true, y_pred = series[0].common_test()
+    errors = y_pred.mean(axis=0) - y_true
+    found = np.concatenate([points.get_offsets()[:, 1] for points in axes.collections])
+    np.testing.assert_allclose(np.sort(found), np.sort(errors))
+    for points, place in zip(axes.collections, axes.get_xticks(), strict=True):
+        expected = [error for error, one in zip(errors, ids, strict=True) if n_elements(formulas[one]) == place]
+        np.testing.assert_allclose(points.get_offsets()[:, 1], expected)
+    assert axes.get_ylabel() == "predicted − DFT [GPa]"
+
+
+def test_grid_draws_curves_and_changes_with_captions(
+    grid_root: Path, grid: dict[str, object], tmp_path: Path
+) -> None:
+    study = load_study({**grid, "targets": ["k_vrh"]})
+    write_figures(grid_root, tmp_path, study=study)
+    captions = {entry.name: entry.caption for entry in read_index(tmp_path)}
+    assert list(captions) == figure_names(study)
+    assert "(50 and 100 % of the training part" in captions["curves_k_vrh"]
+    assert "Change of the test RMSE [GPa]" in captions["ablation_k_vrh"]
 
 
 def test_overview_dots_are_the_means_of_the_table(root: Path, study: Study) -> None:

@@ -153,9 +153,30 @@ def test_drawn_figures_stand_in_the_page(small_root: Path, code: Code) -> None:
     assert all(image["alt"] for image in images)
     shown = {base64.b64decode(str(image["src"]).partition(",")[2]) for image in images}
     drawn = {file.name: file.read_bytes() for file in (small_root / "figures").glob("*.png")}
-    assert len(drawn) == 4
+    assert len(drawn) == 8
     assert set(drawn.values()) < shown
-    assert len(shown) == 5  # and the one crystal
+    assert len(shown) == 9  # and the one crystal
+
+
+def test_grid_has_its_tables_in_order(grid_root: Path, grid_study: Study, code: Code, tmp_path: Path) -> None:
+    write_report(grid_root, tmp_path / "report.html", study=grid_study, code=code)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    titles = (
+        "Differences from the references: bulk modulus",
+        "Text level, input and part: bulk modulus",
+        "From stage to stage: bulk modulus",
+        "One thing changed: bulk modulus",
+        "Images against their Fourier magnitudes: bulk modulus",
+        "Learning curves: bulk modulus",
+        "Text level, input and part: average over the targets",
+        "CLIP's trials, texts of the level all",
+        "Image and text by text level",
+        "What the models see",
+    )
+    places = [page.text.rindex(title) for title in titles]
+    assert places == sorted(places)
+    assert "papers" in [attributes.get("id") for _, attributes in page.tags]
+    assert "Bulk modulus: By RMSE over 9 validation folds of 3 partitions" in page.text
 
 
 def test_nothing_at_all_still_writes_a_page(tmp_path: Path, study: Study, code: Code) -> None:
