@@ -9,7 +9,7 @@ from snakemake.exceptions import IncompleteCheckpointException, WorkflowError
 from rhoflow.config import load_study
 from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE, image_level
 from rhoflow.errors import StudyError
-from rhoflow.orphans import stop_at_orphans
+from rhoflow.orphans import remove_leftovers, stop_at_orphans
 from rhoflow.report.names import (
     FIGURE_INDEX,
     SALIENCY,
@@ -102,13 +102,15 @@ def runs_beside(name, asks):
 
 
 def look_for_orphans():
-    """Stop where jobs of an earlier run are still at work: they would write what this one does."""
+    """Stop where jobs of an earlier run are still at work, which would write what this one does; clear up after others."""
     settings = workflow.executor_settings
     prefix = getattr(settings, "jobname_prefix", None)
     try:
         stop_at_orphans(Path.cwd(), os.path.relpath(SCRIPTS), prefix)
     except StudyError as error:
         raise WorkflowError(str(error)) from None
+    if workflow.local_exec or prefix:
+        remove_leftovers(Path(ROOT))
 
 
 def code_of(name):

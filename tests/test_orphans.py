@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rhoflow.errors import StudyError
-from rhoflow.orphans import slurm_jobs, stop_at_orphans
+from rhoflow.orphans import remove_leftovers, slurm_jobs, stop_at_orphans
 
 
 @pytest.fixture
@@ -52,3 +52,14 @@ def test_slurm_jobs_are_told_by_prefix_and_folder(tmp_path: Path, monkeypatch: p
     assert slurm_jobs(tmp_path, "rhoflow") == {"11": "image image_k_vrh", "14": "clean"}
     with pytest.raises(StudyError, match=r"scancel 11 14"):
         stop_at_orphans(tmp_path, "scripts", "rhoflow")
+
+
+def test_leftovers_of_stores_go_and_all_else_stays(tmp_path: Path) -> None:
+    stay = [tmp_path / "raw/0000.h5", tmp_path / "raw/part.part", tmp_path / "runs/image/a/.x.part"]
+    go = [tmp_path / "raw/.0000.h5.node.7.part", tmp_path / "images/flat/.0000.npz.node.8.part"]
+    for path in (*stay, *go):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert [path.exists() for path in stay] == [True] * 3
+    assert [path.exists() for path in go] == [False] * 2

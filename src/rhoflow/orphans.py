@@ -1,6 +1,7 @@
 """Jobs that a killed run left at work: SIGKILL ends Snakemake, but neither its SLURM jobs nor its local ones.
 
-The next run names them and stops, so that no two jobs compute the same files at the same time.
+The next run names them and stops, so that no two jobs compute the same files at the same time. Where there are none,
+it deletes the temporary files that killed jobs left.
 """
 
 from __future__ import annotations
@@ -32,6 +33,19 @@ def stop_at_orphans(folder: Path, scripts: str, prefix: str | None) -> None:
             f"{folder}: jobs of an earlier run, which was killed, are still at work here: {names}."
             f" Wait until they have ended, or end them ({end}); then run snakemake again"
         )
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete the temporary files that killed jobs left beside the stores of a study; no job may be at work.
+
+    Parameters
+    ----------
+    root : Path
+        Result folder of the study. Its folders and those in them are looked into: there the stores are.
+    """
+    for pattern in ("*/.*.part", "*/*/.*.part"):
+        for part in root.glob(pattern):
+            part.unlink(missing_ok=True)
 
 
 def slurm_jobs(folder: Path, prefix: str) -> dict[str, str]:
