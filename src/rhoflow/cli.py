@@ -61,7 +61,7 @@ def predict(
     densities: Annotated[list[Path], typer.Argument(help="CHGCAR, CHG or cube files, plain or compressed")],
     study: Annotated[Path | None, typer.Option(help="results/<study> of a finished study")] = None,
     exported: Annotated[Path | None, typer.Option(help="or: folder that `rhoflow export-model` wrote")] = None,
-    model: Annotated[str | None, typer.Option(help="with --study: image, text or fusion")] = None,
+    model: Annotated[str | None, typer.Option(help="with --study: image, text, fusion or clip")] = None,
     target: Annotated[str | None, typer.Option(help="with --study: property; needed where it has several")] = None,
     level: Annotated[str | None, typer.Option(help="with --study: text level; needed where it has several")] = None,
     structure: Annotated[
@@ -84,7 +84,7 @@ def predict(
     elif study is not None and model is not None:
         ensemble = read_study(study, model=model, target=target, level=level)
     else:
-        raise StudyError("give --study with --model (image, text or fusion), or --exported")
+        raise StudyError("give --study with --model (image, text, fusion or clip), or --exported")
     predictions = predict_crystals(ensemble, densities, structure=structure, force=force)
     if output is not None:
         write_predictions(output, ensemble, predictions)
@@ -96,7 +96,7 @@ def predict(
 @app.command(name="export-model")
 def export_model(
     study: Annotated[str, typer.Argument(help="name of the study")],
-    model: Annotated[str, typer.Option(help="image, text or fusion")],
+    model: Annotated[str, typer.Option(help="image, text, fusion or clip")],
     output: Annotated[Path, typer.Option(help="folder to write; it must be new or empty")],
     target: Annotated[str | None, typer.Option(help="property; needed where the study has several")] = None,
     level: Annotated[str | None, typer.Option(help="text level; needed where the study has several")] = None,

@@ -7,12 +7,14 @@ import pytest
 import safetensors.torch
 import tiny
 
-from rhoflow.config import Clip
+from rhoflow.config import Clip, Splits, Study
 from rhoflow.models.clip import count_tokens
 from rhoflow.models.clip_weights import architecture, tokenizer_of
 from rhoflow.models.networks import ClipOptions
 from rhoflow.training import pack as module
+from rhoflow.training.names import series_folds
 from rhoflow.training.pack import train_pack
+from rhoflow.training.variants import changed_study
 
 FOLDS = [(0, 0), (1, 0)]
 SAME = ("metrics.json", "predictions.parquet", "history.csv", "model.safetensors")
@@ -119,3 +121,16 @@ def test_true_architecture_is_trained_in_both_stages_and_repeats_itself(tmp_path
     assert _bytes(once[0]) == _bytes(again[0])
     stages = json.loads((once[0] / "metrics.json").read_text())["training"]["stages"]
     assert [stage["epochs"] for stage in stages] == [2, 1]
+
+
+def test_every_partition_is_trained_by_clip_and_its_variants_alone():
+    study = Study(models=("image", "clip"), splits=Splits(folds=5, repeats=3))
+    folds = {model: len(series_folds(study, model)) for model in ("image", "image-f25", "clip", "clip-random")}
+    assert folds == {"image": 5, "image-f25": 5, "clip": 15, "clip-random": 15}
+
+
+def test_twin_is_the_same_network_from_random_weights():
+    study = Study(models=("clip",))
+    twin = changed_study(study, "clip-random")
+    assert twin.clip == study.clip.model_copy(update={"weights": "random"})
+    assert changed_study(study, "clip-f25").clip == study.clip
