@@ -86,9 +86,13 @@ both_idle() {
   [ "$(sinfo --noheader --Node --states=idle --format=%N 2>/dev/null | sort -u | wc -l)" = 2 ]
 }
 
+answers() {
+  [ -e "$SLURM_CONF" ] && timeout 20 sinfo >/dev/null 2>&1
+}
+
 start() {
   check
-  if ! both_idle; then
+  if ! answers; then
     configure
     munged --force --key-file="$sandbox/etc/munge.key" --socket="$sandbox/run/munge.sock" \
       --pid-file="$sandbox/run/munged.pid" --log-file="$sandbox/log/munged.log" --seed-file="$sandbox/run/munged.seed"
@@ -99,11 +103,11 @@ start() {
       both_idle && break
       sleep 0.2
     done
+    both_idle || {
+      tail -n 5 "$sandbox"/log/*.log >&2
+      exit 1
+    }
   fi
-  both_idle || {
-    tail -n 5 "$sandbox"/log/*.log >&2
-    exit 1
-  }
   echo "$SLURM_CONF"
 }
 
@@ -122,6 +126,6 @@ stop() {
 case ${1:-} in
   start) start ;;
   stop) stop ;;
-  status) sinfo --Node --format='%N %P %t %c %m %G' && squeue ;;
+  status) answers && sinfo --Node --format='%N %P %t %c %m %G' && squeue ;;
   *) cannot "usage: $0 start | stop | status" ;;
 esac
