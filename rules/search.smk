@@ -56,6 +56,7 @@ rule search:
             "readout",
             "fusion",
             "clip",
+            "two_part",
             "training",
             "splits",
             "seeds",

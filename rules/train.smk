@@ -27,7 +27,7 @@ rule image:
         scratch=SCRATCH,
         runs=job_runs,
         searched=searched,
-        options=options("image", "readout", "training"),
+        options=options("image", "readout", "two_part", "training"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} -> {wildcards.target}"
@@ -61,7 +61,7 @@ rule text:
         runs=job_runs,
         searched=searched,
         frozen=frozen,
-        options=options("language", "readout", "training"),
+        options=options("language", "readout", "two_part", "training"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
@@ -97,7 +97,9 @@ rule fusion:
         runs=job_runs,
         searched=searched,
         frozen=frozen,
-        options=options("image", "language", "readout", "fusion", "training"),
+        options=options(
+            "image", "language", "readout", "fusion", "two_part", "training"
+        ),
         code=code_of("train"),
     message:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
@@ -134,7 +136,7 @@ rule clip:
         runs=job_runs,
         searched=searched,
         frozen=frozen,
-        options=options("clip", "training"),
+        options=options("clip", "two_part", "training"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
@@ -164,7 +166,7 @@ rule baselines:
     params:
         root=root,
         series=words(plain_kinds(BASELINES)),
-        options=options("splits", "seeds"),
+        options=options("splits", "seeds", "two_part"),
         code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
@@ -188,7 +190,7 @@ if VARIANT_BASELINES:
         params:
             root=root,
             series=words(VARIANT_BASELINES),
-            options=options("splits", "seeds"),
+            options=options("splits", "seeds", "two_part"),
             code=code_of("baselines"),
         message:
             "Fit the variants of the baselines for {wildcards.target}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rhoflow.errors import StudyError
+
 
 @dataclass(frozen=True)
 class Property:
@@ -69,6 +71,24 @@ _TABLE: tuple[tuple[str, str, str, dict[str, float]], ...] = (
     ("lattice_constant", "lattice constant", "A", {"A": 1.0, "nm": 10.0, "bohr": 0.529177210903}),
 )
 PROPERTIES: dict[str, Property] = {row[0]: Property(*row) for row in _TABLE}
+# Properties that are zero for many materials: the largest magnitude that counts as zero in the house unit, below what
+# a calculation resolves.
+ZERO_UP_TO = {"band_gap": 1e-3, "total_magnetization": 1e-2}
+
+
+def zero_up_to(key: str) -> float:
+    """Return the largest magnitude of a property that counts as zero, in its house unit.
+
+    Raises
+    ------
+    StudyError
+        If the property is not known to be zero for many materials.
+    """
+    if key not in ZERO_UP_TO:
+        raise StudyError(
+            f"two_part: {key!r} is not known to be zero for many crystals; known: {', '.join(ZERO_UP_TO)}"
+        )
+    return ZERO_UP_TO[key]
 
 
 def parse_column(column: str) -> tuple[Property, float] | None:

@@ -11,11 +11,18 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
 parser.add_argument("--target", required=True)
 parser.add_argument("--series", nargs="+", required=True, help="model:level ...; a variant is <model>-<variant>")
-parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: splits, seeds")
+parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: splits, seeds, two_part")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
         study = arguments.options
         series = [(model, level) for model, level in (word.split(":") for word in arguments.series)]
-        run_baselines(arguments.root, arguments.target, series=series, folds=study.splits.folds, seeds=study.seeds)
+        run_baselines(
+            arguments.root,
+            arguments.target,
+            series=series,
+            folds=study.splits.folds,
+            seeds=study.seeds,
+            two_part=study.two_part,
+        )

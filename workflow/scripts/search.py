@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rhoflow.config import Study
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.training.search.job import search_job
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -19,7 +19,7 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         search_job(
             arguments.options,
             root=arguments.root,

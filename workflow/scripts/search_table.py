@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rhoflow.errors import plain_errors
+from rhoflow.job_record import job
 from rhoflow.training.search.table import write_table
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -12,5 +12,5 @@ parser.add_argument("--tables", type=Path, required=True, help="results/<study>/
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    with plain_errors():
+    with job(arguments):
         write_table(arguments.chosen, arguments.tables)

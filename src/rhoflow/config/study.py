@@ -15,7 +15,7 @@ from rhoflow.config.search import Search
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
 from rhoflow.errors import StudyError
-from rhoflow.properties import PROPERTIES
+from rhoflow.properties import PROPERTIES, ZERO_UP_TO
 
 
 class Text(Section):
@@ -110,6 +110,11 @@ class Study(Section):
     readout: Readout = Readout()
     fusion: Fusion = Fusion()
     clip: Clip = Clip()
+    two_part: bool = Field(
+        False,
+        description=f"for targets that are zero for many crystals ({', '.join(ZERO_UP_TO)}, and no others): networks"
+        " and baselines predict the chance of not being zero and the value of those that are not (docs/models.md)",
+    )
     training: Training = Training()
     search: Search = Search()
     llm: LanguageModelInContext = LanguageModelInContext()
@@ -153,6 +158,16 @@ class Study(Section):
     def _fusion_needs_both(self) -> Self:
         if "fusion" in self.models and not {"image", "text"} <= set(self.models):
             raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+        return self
+
+    @model_validator(mode="after")
+    def _two_parts_need_zeros(self) -> Self:
+        others = [target for target in self.targets if target not in ZERO_UP_TO]
+        if self.two_part and others and "targets" in self.model_fields_set:
+            raise ValueError(
+                f"two_part: target {others[0]!r} is not known to be zero for many crystals; give"
+                f" {' and '.join(ZERO_UP_TO)} a study of their own"
+            )
         return self
 
     @model_validator(mode="after")

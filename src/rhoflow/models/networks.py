@@ -60,6 +60,10 @@ class Network(nn.Module):
         prediction: Tensor = self.readout(self.backbone(batch))
         return prediction
 
+    def loss(self, batch: Batch, z: Tensor) -> Tensor:
+        """Return what training lowers on a batch with standardised targets (b,), see `Readout.loss`."""
+        return self.readout.loss(self.backbone(batch), z)
+
 
 class FusedBackbone(Backbone):
     """Two networks without their last layers, their penultimate vectors concatenated."""
@@ -127,6 +131,7 @@ class ImageOptions(Section):
 
     image: ImageModel
     readout: config.Readout
+    two_part: bool = False
 
 
 class TextOptions(Section):
@@ -134,12 +139,14 @@ class TextOptions(Section):
 
     language: TextModel
     readout: config.Readout
+    two_part: bool = False
 
 
 class ClipOptions(Section):
     """What the CLIP network depends on."""
 
     clip: config.Clip
+    two_part: bool = False
 
 
 class FusionOptions(ImageOptions, TextOptions):
@@ -154,14 +161,14 @@ def image_network(options: ImageOptions, parents: Parents) -> Network:
     backbone: Backbone = image_backbone(options.image)
     if options.image.side_inputs:
         backbone = SideBackbone(backbone)
-    return Network(backbone, _readout(backbone, options.readout), {"image": options.image.weights})
+    return Network(backbone, _readout(backbone, options), {"image": options.image.weights})
 
 
 @NETWORKS.register("text", options=TextOptions, inputs=("texts",))
 def text_network(options: TextOptions, parents: Parents) -> Network:
     """Build a transformer encoder and the papers' readout."""
     backbone = text_backbone(options.language)
-    return Network(backbone, _readout(backbone, options.readout), {"text": _text_weights(options)})
+    return Network(backbone, _readout(backbone, options), {"text": _text_weights(options)})
 
 
 @NETWORKS.register("fusion", options=FusionOptions, inputs=("images", "texts"), parents=("image", "text"))
@@ -174,24 +181,27 @@ def fusion_network(options: FusionOptions, parents: Parents) -> Network:
         return _scalar_fusion(options, parents)
     random_image = options.image.model_copy(update={"weights": RANDOM})
     random_text = options.language.model_copy(update={"weights": RANDOM})
-    image = image_network(ImageOptions(image=random_image, readout=options.readout), {})
-    text = text_network(TextOptions(language=random_text, readout=options.readout), {})
+    both: dict[str, Any] = {"readout": options.readout, "two_part": options.two_part}
+    image = image_network(ImageOptions(image=random_image, **both), {})
+    text = text_network(TextOptions(language=random_text, **both), {})
     for name, network in {"image": image, "text": text}.items():
         if name in parents:
             load_state(network, parents[name])
     backbone = FusedBackbone(image, text)
-    readout = Readout(backbone.n_features, FUSION_WIDTHS, options.readout.dropout)
+    readout = Readout(backbone.n_features, FUSION_WIDTHS, options.readout.dropout, two_part=options.two_part)
     return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
 
 
 def _scalar_fusion(options: FusionOptions, parents: Parents) -> Network:
     random_image = options.image.model_copy(update={"weights": RANDOM})
-    image = image_network(ImageOptions(image=random_image, readout=options.readout), {})
+    one = ImageOptions(image=random_image, readout=options.readout, two_part=options.two_part)
+    image = image_network(one, {})
     if "image" in parents:
         load_state(image, parents["image"])
     text = text_backbone(options.language.model_copy(update={"pooling": "mean"}))
     backbone = ScalarFusedBackbone(image, text)
-    readout = Readout(backbone.n_features, SCALAR_WIDTHS, options.readout.dropout, batch_norm=False)
+    how = {"batch_norm": False, "two_part": options.two_part}
+    readout = Readout(backbone.n_features, SCALAR_WIDTHS, options.readout.dropout, **how)
     return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
 
 
@@ -201,12 +211,13 @@ def clip_network(options: ClipOptions, parents: Parents) -> Network:
     from rhoflow.models.clip import clip_backbone  # here: importing open_clip takes a second
 
     backbone = clip_backbone(options.clip)
-    readout = Readout(backbone.n_features, (), dropout=0.0)
+    readout = Readout(backbone.n_features, (), dropout=0.0, two_part=options.two_part)
     return Network(backbone, readout, dict.fromkeys(("image", "text"), options.clip.weights))
 
 
-def _readout(backbone: Backbone, options: config.Readout) -> Readout:
-    return Readout(backbone.n_features, options.widths, options.dropout)
+def _readout(backbone: Backbone, options: ImageOptions | TextOptions) -> Readout:
+    widths, dropout = options.readout.widths, options.readout.dropout
+    return Readout(backbone.n_features, widths, dropout, two_part=options.two_part)
 
 
 def _text_weights(options: TextOptions) -> str:

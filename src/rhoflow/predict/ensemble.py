@@ -170,6 +170,6 @@ def without_weights(options: Section) -> Section:
     random = {
         name: section.model_copy(update={"weights": RANDOM})
         for name, section in sections.items()
-        if "weights" in type(section).model_fields
+        if isinstance(section, Section) and "weights" in type(section).model_fields
     }
     return options.model_copy(update=random)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rhoflow.dataset.load import View, load_view
 from rhoflow.progress import track
-from rhoflow.properties import PROPERTIES
-from rhoflow.training.estimators import BASELINES
+from rhoflow.properties import PROPERTIES, zero_up_to
+from rhoflow.training.estimators import BASELINES, TwoPart
 from rhoflow.training.evaluate import RunKey, Stopwatch, write_provenance, write_run
 from rhoflow.training.names import view_level
 from rhoflow.training.scaler import Scaler
@@ -21,7 +21,13 @@ from rhoflow.training.variants import changed_view
 
 
 def run_baselines(
-    root: Path, target: str, *, series: Sequence[tuple[str, str]], folds: int, seeds: Sequence[int]
+    root: Path,
+    target: str,
+    *,
+    series: Sequence[tuple[str, str]],
+    folds: int,
+    seeds: Sequence[int],
+    two_part: bool = False,
 ) -> None:
     """Fit some baselines for one target and write their run folders.
 
@@ -40,6 +46,8 @@ def run_baselines(
         Number of folds.
     seeds : sequence of int
         Random seeds. Ridge and mean do not depend on them; their runs are there for each all the same.
+    two_part : bool
+        Predict the chance of not being zero and the value of what is not, see `TwoPart`.
 
     Raises
     ------
@@ -54,10 +62,10 @@ def run_baselines(
         view = load_view(root, target, shown, fold)
         for model, level in group:
             keys = [RunKey(model, target, level, fold, seed) for seed in seeds]
-            _run_baseline(root, keys, view)
+            _run_baseline(root, keys, view, two_part=two_part)
 
 
-def _run_baseline(root: Path, keys: Sequence[RunKey], view: View) -> None:
+def _run_baseline(root: Path, keys: Sequence[RunKey], view: View, *, two_part: bool) -> None:
     """Fit one baseline on one view, once a seed, and write the runs."""
     baseline = BASELINES[keys[0].base]
     for key in keys:
@@ -66,7 +74,10 @@ def _run_baseline(root: Path, keys: Sequence[RunKey], view: View) -> None:
         train = data.part == "train"
         inputs = baseline.inputs(data)
         scaler = Scaler.fit(data.y[train])
-        model = baseline.make(key.seed).fit(inputs[train], scaler.standardise(data.y[train]))
+        estimator = baseline.make(key.seed)
+        if two_part:
+            estimator = TwoPart(estimator, *scaler.zero(zero_up_to(key.target)))
+        model = estimator.fit(inputs[train], scaler.standardise(data.y[train]))
         write_run(
             key.folder(root),
             key=key,

@@ -11,12 +11,12 @@ import numpy as np
 from matminer.featurizers.composition import ElementProperty
 from numpy.typing import NDArray
 from pymatgen.core import Composition
-from sklearn.base import BaseEstimator
-from sklearn.dummy import DummyRegressor
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rhoflow.dataset.load import View
@@ -45,6 +45,44 @@ class Baseline:
     name: str
     inputs: Callable[[View], NDArray[Any]]
     make: Callable[[int], BaseEstimator]
+
+
+class TwoPart(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator in two parts, for a target that is often zero.
+
+    Logistic regression gives the chance p of not being zero, the estimator the value v of materials that are not; the
+    prediction is their mean, zero + p (v - zero): a hurdle model (Cragg, Econometrica 39, 829, 1971).
+
+    Parameters
+    ----------
+    regressor : estimator
+        Learns the materials that are not zero. What it does to its inputs before its last step is done for the
+        logistic regression too; plain numbers are standardised for that.
+    zero, near : float
+        Where zero is, and how near to it counts as zero, both of the standardised target.
+    """
+
+    def __init__(self, regressor: BaseEstimator, zero: float, near: float) -> None:
+        self.regressor = regressor
+        self.zero = zero
+        self.near = near
+
+    def fit(self, X: NDArray[Any], y: NDArray[np.float64]) -> TwoPart:
+        """Fit both parts; where all materials or none are zero the chance is 0 or 1."""
+        other = np.abs(y - self.zero) > self.near
+        steps = self.regressor.steps[:-1] if isinstance(self.regressor, Pipeline) else [("", StandardScaler())]
+        chance = LogisticRegression(max_iter=10_000) if 0 < other.sum() < len(other) else DummyClassifier()
+        self.chance_ = make_pipeline(*(clone(step) for _, step in steps), chance).fit(X, other)
+        # Without a material to learn from the chance is 0, and the value does not matter.
+        rows = other if other.any() else ~other
+        self.value_ = clone(self.regressor).fit(X[rows], y[rows])
+        return self
+
+    def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Mean of the standardised target (n,)."""
+        p = dict(zip(self.chance_.classes_.tolist(), self.chance_.predict_proba(X).T, strict=True)).get(True, 0.0)
+        mean: NDArray[np.float64] = self.zero + p * (self.value_.predict(X) - self.zero)
+        return mean
 
 
 BASELINES: dict[str, Baseline] = {}

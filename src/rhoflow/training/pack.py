@@ -29,6 +29,7 @@ from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network, save_state
 from rhoflow.models.registry import Entry
 from rhoflow.progress import LOG_EVERY_S, track
+from rhoflow.properties import zero_up_to
 from rhoflow.training.distributed import Share, join
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
 from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, score_parts, write_provenance, write_run
@@ -192,6 +193,8 @@ def train_network(
         seed_torch(seed("weights"))
         network = pack.entry.make(pack.options, pack.parents(key))
         scaler = Scaler.fit(data.y[data.rows("train")], pack.training.scaling)
+        if network.readout.two_part:
+            network.readout.place_zero(*scaler.zero(zero_up_to(pack.target)))
         fitted = fit(network, data, training=pack.training, scaler=scaler, frozen=pack.frozen, seed=seed, **how)
     return network, scaler, fitted
 

@@ -54,6 +54,10 @@ class Scaler:
         """Physical unit -> mean 0, standard deviation 1 (or 0 to 1) on the training part."""
         return (y - self.mean) / self.std
 
+    def zero(self, up_to: float) -> tuple[float, float]:
+        """Where zero is, and how near to it a target of magnitude `up_to` is, both standardised."""
+        return (0.0 - self.mean) / self.std, up_to / self.std
+
     def restore(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse of `standardise`."""
         return z * self.std + self.mean
