@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
-from rhoflow.properties import PROPERTIES
+from rhoflow.properties import PROPERTIES, ZERO_UP_TO
 from rhoflow.training.names import RANDOM, base_of, fraction_of, other_images
 
 NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network", "clip": "CLIP"}
@@ -72,8 +72,8 @@ class Zero:
 
 # Targets that are zero for many materials.
 ZEROS = {
-    "band_gap": Zero(1e-3, "metals", "non-metals"),
-    "total_magnetization": Zero(1e-2, "non-magnetic crystals", "magnetic crystals"),
+    "band_gap": Zero(ZERO_UP_TO["band_gap"], "metals", "non-metals"),
+    "total_magnetization": Zero(ZERO_UP_TO["total_magnetization"], "non-magnetic crystals", "magnetic crystals"),
 }
 
 
