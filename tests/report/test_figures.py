@@ -44,6 +44,12 @@ def test_every_figure_is_there_with_caption_and_alt(figures: Path, one_target: S
     assert all(entry.caption.endswith(".") and entry.alt.endswith(".") for entry in entries)
 
 
+def test_targets_without_a_change_have_no_figure_of_one(grid_study: Study) -> None:
+    names = figure_names(grid_study)
+    assert {"curves_k_vrh", "ablation_k_vrh", "residuals_formation_energy_per_atom"} <= set(names)
+    assert not {f"{kind}_formation_energy_per_atom" for kind in ("curves", "ablation")} & set(names)
+
+
 def test_captions_carry_n_and_unit(figures: Path) -> None:
     captions = {entry.kind: entry.caption for entry in read_index(figures)}
     assert "5 test crystals" in captions["parity"]

@@ -18,6 +18,7 @@ from rhoflow.report.figures import write_figures
 from rhoflow.report.html import write_report
 from rhoflow.report.provenance import Code, lineage
 from rhoflow.report.runs import read_series
+from rhoflow.training.names import BASELINE_LEVELS, LLM, NETWORK_LEVELS
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -208,6 +209,11 @@ def test_a_failed_leakage_check_is_shouted(small_root: Path, study: Study, code:
     write_json(file, {**read_json(file), "ok": False})
     write_report(small_root, small_root / "report.html", study=study, code=code)
     assert "Leakage check: FAILED" in Page((small_root / "report.html").read_text()).text
+
+
+def test_every_model_has_a_name() -> None:
+    known = {*labels.NETWORKS, *labels.IN_CONTEXT, *labels.BASELINES}
+    assert {*NETWORK_LEVELS, *BASELINE_LEVELS, LLM} <= known
 
 
 def test_every_field_has_a_name() -> None:

@@ -75,9 +75,18 @@ def figure_names(study: Study) -> list[str]:
 
     The saliency is not among them: see `has_saliency`.
     """
-    there = {"curves": bool(study.ablation.fractions), "ablation": _has(study, "ablation")}
-    there["learning"] = bool(network_kinds(study))
-    per_target = [f"{kind}_{target}" for target in study.targets for kind in PER_TARGET if there.get(kind, True)]
+    changed = study.ablation.targets or study.targets
+    there = {
+        "curves": changed if _has(study, "curves") else (),
+        "ablation": changed if _has(study, "ablation") else (),
+        "learning": study.targets if network_kinds(study) else (),
+    }
+    per_target = [
+        f"{kind}_{target}"
+        for target in study.targets
+        for kind in PER_TARGET
+        if target in there.get(kind, study.targets)
+    ]
     return ["overview", *per_target, *(kind for kind in WHOLE if kind not in ("overview", SALIENCY))]
 
 

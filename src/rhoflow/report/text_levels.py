@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rhoflow.dataset.names import NO_TEXT, PARTS, TEXT_LEVELS
+from rhoflow.dataset.names import PARTS, TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, pair_of
 from rhoflow.report.published import published_cell
@@ -29,7 +29,7 @@ TEXTS = {"formula": "Single", "keywords": "Key", "all": "All"}
 SPLITS = {"train": "train", "val": "test", "test": "holdout"}
 SHORT = {"train": "Tr", "val": "Te", "test": "H"}
 ENCODERS = {"Table 6": "RoBERTa", "Table 12": "ALBERT"}
-BESIDE = ("magpie-forest", "pixels-ridge", "tfidf-ridge")
+BESIDE = ("magpie-forest", "chgnet-ridge", "pixels-ridge", "tfidf-ridge")
 
 
 def levels_frame(series: Sequence[Series]) -> pd.DataFrame:
@@ -135,9 +135,11 @@ def _target_rows(rows: pd.DataFrame, levels: Sequence[str]) -> Iterator[Row]:
             if set(printed) != {labels.DASH}:
                 yield Row((f"Published, {table} ({ENCODERS[table]}): {name}", *printed))
     for model in BESIDE:
-        cells = _by_place(rows[rows["model"] == model])
-        if model != "tfidf-ridge":  # it reads no text: the same numbers at every level
-            cells = {(level, part): cells[NO_TEXT, part] for level, part in places if (NO_TEXT, part) in cells}
+        beside = rows[rows["model"] == model]
+        cells = _by_place(beside)
+        if not beside["level"].isin(TEXT_LEVELS).any():  # it reads no text: the same numbers at every level
+            by_part = {row["part"]: row for row in beside.to_dict("records")}
+            cells = {(level, part): by_part[part] for level, part in places if part in by_part}
         if cells:
             yield line(f"{labels.model_label(model)}: RMSE", cells, "rmse", decimals)
             yield line(f"{labels.model_label(model)}: R²", cells, "r2", 2)

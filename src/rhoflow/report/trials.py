@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rhoflow.dataset.names import TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import TWIN, Pair, over_folds, pair_of
 from rhoflow.report.published import COLUMNS, SOURCE, published_cell
@@ -161,7 +162,8 @@ def trials_table(frame: pd.DataFrame, level: str, *, lineage_id: str) -> Table |
     twin = frame[(frame["model"] == TWIN.format(CLIP)) & (frame["level"] == level) & (frame["trial"] == MEAN)]
     if len(twin):
         groups.append(("Mean of the trials, random weights", tuple(_trial_rows(twin, targets))))
-    beside = frame[(frame["group"] == "baseline") & frame["level"].isin([level, "none", "density"])]
+    others = [text for text in TEXT_LEVELS if text != level]
+    beside = frame[(frame["group"] == "baseline") & ~frame["level"].isin(others)]
     baselines = [
         row
         for (model, of_level), one in beside.groupby(["model", "level"], sort=False)
