@@ -22,6 +22,18 @@ def test_crystals_have_part_prototype_and_targets(root: Path) -> None:
     assert crystals["k_vrh"].notna().all()
 
 
+def test_picture_of_three_planes_is_the_one_through_the_site(small_root: Path) -> None:
+    before = read_pictures(small_root, read_crystals(small_root)["material_id"].tolist())
+    for file in (small_root / "slices").glob("*.npz"):
+        with np.load(file) as store:
+            arrays = dict(store)
+        image = arrays.pop("image")
+        np.savez(file, image=np.stack([image / 2, image, -image], axis=1), **arrays)
+    after = read_pictures(small_root, list(before))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(after[key].image, picture.image) for key, picture in before.items())
+
+
 def test_sodium_nitride_keeps_its_name(small_root: Path) -> None:
     file = small_root / "dataset/kept.csv"
     table = pd.read_csv(file, dtype=str)
