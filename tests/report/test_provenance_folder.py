@@ -198,3 +198,17 @@ def test_folders_of_this_machine_stay_here(made: Places, tmp_path: Path, code: C
             assert b"alice" not in content, path
             assert str(tmp_path).encode() not in content, path
     assert read_json(root / "provenance/lineage.json")["config"]["source"]["path"] == ".../crystals"
+
+
+def test_editing_a_script_afterwards_does_not_reach_the_crate(
+    made: Places, study: Study, code: Code, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "workflow/scripts").mkdir(parents=True)
+    (project / "Snakefile").write_text("# a workflow\n")
+    (project / "workflow/scripts/grids.py").write_text("# a script\n")
+    root = shutil.copytree(made.root, tmp_path / "results/made-up")
+    write_provenance_folder(Places(root, made.logs, made.scratch, project), study=study, code=code)
+    with (project / "workflow/scripts/grids.py").open("a") as script:
+        script.write("# edited in place\n")
+    check_crate(root / "provenance/crate")

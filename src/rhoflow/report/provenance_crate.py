@@ -7,6 +7,7 @@ Actions say what ran: one for the workflow, one for each attempt of each job, wi
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ PROFILES = {
 }
 CONTEXT = "https://w3id.org/ro/terms/workflow-run/context"
 _WORKFLOW_FILES = ("Snakefile", "rules/*.smk", "workflow/scripts/*.py", "envs/lock.txt", "LICENSE", "CITATION.cff")
+_BIG = 2**20  # bytes
 _FORMATS = {
     **{".csv": "text/csv", ".json": "application/json", ".md": "text/markdown", ".tex": "application/x-tex"},
     **{".html": "text/html", ".png": "image/png", ".svg": "image/svg+xml", ".txt": "text/plain"},
@@ -58,7 +60,7 @@ def write_crate(
     files |= {f"{RESULTS}/{name}": root / name for name in sorted(_small(root, record["from"]))}
     files |= {f"{WORKFLOW}/{path.relative_to(project).as_posix()}": path for path in _workflow_files(project)}
     for name, path in files.items():
-        _link(path, folder / name)
+        _place(path, folder / name)
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(CONTEXT)
     _describe_root(crate, record)
@@ -95,13 +97,18 @@ def _workflow_files(project: Path) -> list[Path]:
     return [path for pattern in _WORKFLOW_FILES for path in sorted(project.glob(pattern)) if path.is_file()]
 
 
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, which takes no space; copy it where the file system cannot."""
+def _place(source: Path, target: Path) -> None:
+    """Copy a file; a big one gets a second name instead, which takes no space, where the file system can.
+
+    Small ones are copied because people edit them in place, a script of the workflow for one: that must not reach
+    the crate. What is big is a result, and results are replaced, never changed.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
+    if source.stat().st_size > _BIG:
+        with contextlib.suppress(OSError):
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)
 
 
 def _describe_root(crate: ROCrate, record: Mapping[str, Any]) -> None:
