@@ -49,14 +49,14 @@ def atomic(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
         yield part
-        _to_disk(part)
+        to_disk(part)
         os.replace(part, path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file or a folder's list of names is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
