@@ -24,7 +24,7 @@ import pandas as pd
 from rhoflow.config import Section, Stage, Training
 from rhoflow.dataset.load import View
 from rhoflow.dataset.names import NO_TEXT
-from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, write_json
+from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, to_disk, write_json
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network, save_state
 from rhoflow.models.registry import Entry
@@ -168,10 +168,13 @@ def _finish(pack: Pack, key: RunKey, data: View, cache: FeatureCache, share: Sha
         return
     # A name of its own: a killed snakemake may have left another process at the same run, writing the same bytes.
     part = folder / f"part.{platform.node()}.{os.getpid()}"
+    shutil.rmtree(part, ignore_errors=True)  # of a killed process that had the same number
     part.mkdir(parents=True)
     _write(part, pack, key, data, scaler, network, fitted)
     write_provenance(part, watch, gpu=gpu_name())
     write_json(part / _KEY, digest)
+    for path in (*part.iterdir(), part):
+        to_disk(path)  # before the folder gets the name that says that all is there
     if not done.exists():
         part.rename(done)
     resume.path.unlink(missing_ok=True)
