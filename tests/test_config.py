@@ -72,6 +72,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"levels": ["all"], "ablation": {"levels": ["formula"]}},
         r"ablation.levels: 'formula' is not among levels, which are all",
     ),
+    "side inputs of a fusion alone": ({"ablation": {"side": ["fusion"]}}, r"ablation.side = .*: .* list image too"),
+    "side inputs twice": (
+        {"image": {"side_inputs": True}, "ablation": {"side": ["image"]}},
+        r"ablation.side: image.side_inputs is true for the whole study",
+    ),
     "share of everything": ({"ablation": {"fractions": [25, 100]}}, r"100 is no share from 1 to 99 %"),
     "share as a number below one": ({"ablation": {"fractions": [0.25]}}, r"ablation.fractions.0 = 0.25: .* integer"),
     "share twice": ({"ablation": {"fractions": [25, 25]}}, r"ablation.fractions = .* only once"),

@@ -29,6 +29,7 @@ from rhoflow.training.pack import run_level
 LEVELS = ("formula", "all")
 EVERYTHING: dict[str, Any] = {
     "random": ("image", "text", "fusion"),
+    "side": ("image", "fusion"),
     "fractions": (25, 75),
     "shuffled": ("image", "text"),
     "images": {"spin": {"field": "spin"}},
@@ -97,9 +98,9 @@ def test_an_unknown_series_is_refused_with_the_known_ones(model: str) -> None:
 def test_every_variant_asked_for_is_a_series_of_its_readers() -> None:
     series = {model for model, _ in [*network_kinds(_study(ablation=EVERYTHING)), *baseline_kinds(_study())]}
     changed = {
-        "image": {"random", "f25", "f75", "shuffled-image", "spin"},
+        "image": {"random", "side", "f25", "f75", "shuffled-image", "spin"},
         "text": {"random", "f25", "f75", "shuffled-text"},
-        "fusion": {"random", "f25", "f75", "shuffled-image", "shuffled-text", "spin"},
+        "fusion": {"random", "side", "f25", "f75", "shuffled-image", "shuffled-text", "spin"},
     }
     wanted = {f"{base}-{variant}" for base, variants in changed.items() for variant in variants}
     assert series - {*changed, *BASELINE_LEVELS} == wanted
@@ -150,6 +151,7 @@ def test_variants_are_trained_for_the_targets_of_the_ablation() -> None:
         ("fusion-shuffled-image", "image-shuffled-image", "text"),
         ("fusion-shuffled-text", "image", "text-shuffled-text"),
         ("fusion-spin", "image-spin", "text"),
+        ("fusion-side", "image-side", "text"),
     ],
 )
 def test_fusion_is_built_on_the_series_that_share_its_change(model: str, image: str, text: str) -> None:

@@ -167,6 +167,13 @@ def test_twin_differs_from_its_base_in_the_weights_alone() -> None:
         assert changed_study(study, other) is study
 
 
+def test_side_inputs_are_all_that_their_variant_has_more() -> None:
+    study = Study()
+    base, side = study.model_dump(), changed_study(study, "image-side").model_dump()
+    assert (base["image"].pop("side_inputs"), side["image"].pop("side_inputs")) == (False, True)
+    assert side == base
+
+
 @pytest.mark.parametrize("model", ["image", "text", "fusion"])
 def test_variant_draws_the_random_numbers_of_its_base(model: str) -> None:
     """Batches, dropout and augmentation are those of the base."""

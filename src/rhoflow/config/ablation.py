@@ -16,7 +16,7 @@ from rhoflow.config.section import Section, near
 NetworkName = Literal["image", "text", "fusion", "clip"]
 
 # What else may stand behind a model's name, `image-random` or `image-f25`; `none` is the level of the study's images.
-_RESERVED = re.compile(r"random|shuffled|none|f\d+")
+_RESERVED = re.compile(r"random|side|shuffled|none|f\d+")
 
 
 class OtherImages(Section):
@@ -36,6 +36,9 @@ class Ablation(Section):
     random: tuple[NetworkName, ...] = Field(
         (), description="networks that also start from random weights, so that what transfer brings is measured"
     )
+    side: tuple[Literal["image", "fusion"], ...] = Field(
+        (), description="networks that also read what scaling takes out of the images (image.side_inputs)"
+    )
     fractions: tuple[int, ...] = Field(
         (), description="shares of the training part [%], for learning curves, e.g. [25, 50, 75]; of baselines too"
     )
@@ -53,7 +56,7 @@ class Ablation(Section):
     )
     targets: tuple[str, ...] = Field((), description="targets of these series; empty: all of the study's")
 
-    @field_validator("random", "fractions", "shuffled", "models", "levels", "targets")
+    @field_validator("random", "side", "fractions", "shuffled", "models", "levels", "targets")
     @classmethod
     def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
@@ -87,6 +90,13 @@ class Ablation(Section):
             raise ValueError("fusion is built on the image and text runs of its kind; list image and text too")
         return models
 
+    @field_validator("side")
+    @classmethod
+    def _image_first(cls, side: tuple[str, ...]) -> tuple[str, ...]:
+        if side == ("fusion",):
+            raise ValueError("fusion with side inputs is built on such an image run; list image too")
+        return side
+
 
 def check_ablation(
     ablation: Ablation,
@@ -106,6 +116,7 @@ def check_ablation(
     """
     for key, asked, known in (
         ("random", ablation.random, models),
+        ("side", ablation.side, models),
         ("models", ablation.models, models),
         ("levels", ablation.levels, levels),
         ("targets", ablation.targets, targets),
@@ -131,7 +142,7 @@ def check_ablation(
 def _check_known(key: str, asked: Sequence[str], known: Sequence[str]) -> None:
     for entry in asked:
         if entry not in known:
-            plain = "models" if key == "random" else key
+            plain = "models" if key in ("random", "side") else key
             raise ValueError(
                 f"ablation.{key}: {entry!r} is not among {plain}, which are {', '.join(known)}{near(entry, known)};"
                 " add it there, or take it out here"

@@ -190,6 +190,8 @@ class Study(Section):
     @model_validator(mode="after")
     def _ablation_is_of_this_study(self) -> Self:
         networks = [model for model in self.models if model != "llm"]
+        if self.ablation.side and self.image.side_inputs:
+            raise ValueError("ablation.side: image.side_inputs is true for the whole study; set it to false")
         check_ablation(
             self.ablation,
             models=networks,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES, ZERO_UP_TO
-from rhoflow.training.names import RANDOM, base_of, fraction_of, other_images
+from rhoflow.training.names import RANDOM, SIDE, base_of, fraction_of, other_images
 
 NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network", "clip": "CLIP"}
 IN_CONTEXT = {"llm": "Language model in context"}
@@ -102,7 +102,8 @@ def variant_label(variant: str) -> str:
         return f"{share} % of the training part"
     if name := other_images(variant):
         return f"images {name}"
-    return "random weights" if variant == RANDOM else f"{variant.replace('-', ' ')}s"
+    named = {RANDOM: "random weights", SIDE: "amplitude and lattice constant beside the image"}
+    return named.get(variant) or f"{variant.replace('-', ' ')}s"
 
 
 def series_label(model: str, level: str) -> str:

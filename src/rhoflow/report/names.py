@@ -46,7 +46,7 @@ def _has(study: Study, table: str) -> bool:
         "v1_levels": "fusion" in study.models,
         "v1_stages": "fusion" in study.models,
         "clip_trials": "clip" in study.models,
-        "ablation": bool(ablation.random or ablation.shuffled or ablation.images),
+        "ablation": bool(ablation.random or ablation.side or ablation.shuffled or ablation.images),
         "fourier": bool(fourier_images(study)),
         "curves": bool(ablation.fractions),
     }

@@ -40,9 +40,10 @@ OPTIONAL_BASELINES = ("chgnet-ridge",)
 
 REPEATED = ("clip",)  # trained on every partition of ``splits.repeats``, their variants too; the rest on the first
 
-# Variants: random initial weights, and inputs dealt out anew. Others go by a number, f<share> of the training part,
-# or by the name of other images.
+# Variants: random initial weights, amplitude and lattice constant beside the image, and inputs dealt out anew. Others go
+# by a number, f<share> of the training part, or by the name of other images.
 RANDOM = "random"
+SIDE = "side"
 SHUFFLED = {"shuffled-image": "image", "shuffled-text": "text"}
 # Which models read an input, hence have variants that change it.
 READERS = {
@@ -78,7 +79,7 @@ def shuffled_input(variant: str) -> str | None:
 
 def other_images(variant: str) -> str | None:
     """Name of the images that a variant sees in place of the study's (``ablation.images``); None of any other."""
-    fixed = variant in ("", RANDOM, *SHUFFLED) or fraction_of(variant) is not None
+    fixed = variant in ("", RANDOM, SIDE, *SHUFFLED) or fraction_of(variant) is not None
     return None if fixed else variant
 
 
@@ -94,7 +95,7 @@ def parent_of(model: str, parent: str) -> str:
     ``fusion-shuffled-image`` is built on ``image-shuffled-image`` and on plain ``text``.
     """
     variant = base_of(model)[1]
-    reads = "image" if other_images(variant) else shuffled_input(variant)
+    reads = "image" if variant == SIDE or other_images(variant) else shuffled_input(variant)
     concerned = variant and (reads is None or parent in READERS[reads])
     return f"{parent}-{variant}" if concerned else parent
 
@@ -102,7 +103,7 @@ def parent_of(model: str, parent: str) -> str:
 def variants_of(study: Study, base: str) -> list[str]:
     """List what is changed in the further series of a model that the study asks for (section ``ablation``)."""
     ablation = study.ablation
-    variants = [RANDOM] if base in ablation.random else []
+    variants = [name for name, asked in ((RANDOM, ablation.random), (SIDE, ablation.side)) if base in asked]
     if base in NETWORK_LEVELS and base not in (ablation.models or study.models):
         return variants
     shuffled = [name for name, reads in SHUFFLED.items() if reads in ablation.shuffled and base in READERS[reads]]

@@ -19,15 +19,18 @@ from rhoflow.dataset.names import PARTS
 from rhoflow.errors import StudyError
 from rhoflow.materials.ids import hash_integer
 from rhoflow.training.evaluate import RunKey
-from rhoflow.training.names import RANDOM, base_of, fraction_of, shuffled_input
+from rhoflow.training.names import RANDOM, SIDE, base_of, fraction_of, shuffled_input
 
 PICTURES = ("images", "side", "periods")  # what of a view belongs to the image
 LEAST = 2  # training materials of a learning curve's point
 
 
 def changed_study(study: Study, model: str) -> Study:
-    """Return the study that a series of networks is trained with: random weights for a twin, else as it is."""
-    if base_of(model)[1] != RANDOM:
+    """Return the study that a series of networks is trained with: random weights for a twin, side inputs for theirs."""
+    variant = base_of(model)[1]
+    if variant == SIDE:
+        return study.model_copy(update={"image": study.image.model_copy(update={"side_inputs": True})})
+    if variant != RANDOM:
         return study
     untrained = {"weights": RANDOM}  # the variant is named as such weights are in every section
     return study.model_copy(
