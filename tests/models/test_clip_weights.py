@@ -107,6 +107,13 @@ def test_every_tag_of_open_clip_has_a_repository():
         assert name.count("/") == 1
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"model_cfg": {"vision_cfg": {}, "text_cfg": 1}}'])
+def test_configuration_of_something_else_is_refused(tmp_path, text):
+    (tmp_path / "open_clip_config.json").write_text(text)
+    with pytest.raises(StudyError, match=r"open_clip_config\.json: needs model_cfg with vision_cfg and text_cfg"):
+        architecture(str(tmp_path))
+
+
 def test_random_weights_and_folders_are_no_download(folder):
     assert hub_name(Clip(weights="random")) is None
     assert hub_name(Clip(weights=str(folder))) is None

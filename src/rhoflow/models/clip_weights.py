@@ -59,8 +59,7 @@ def architecture(model: str) -> Architecture:
     import open_clip
 
     if (Path(model) / CLIP_CONFIG).is_file():
-        saved = read_json(Path(model) / CLIP_CONFIG)
-        found = Architecture(f"local-dir:{model}", saved["model_cfg"], saved.get("preprocess_cfg", {}))
+        found = Architecture(f"local-dir:{model}", *read_settings(Path(model) / CLIP_CONFIG))
     elif model in open_clip.list_models():
         tags = open_clip.list_pretrained_tags_by_model(model)
         # Of the first tag; the tags of a model agree, but for the mean and std of one of ViT-L-14's.
@@ -75,6 +74,24 @@ def architecture(model: str) -> Architecture:
     if "multimodal_cfg" in found.settings:
         raise StudyError(f"clip.model = {model!r} writes texts (CoCa), it is no pair of towers; choose another model")
     return found
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read ``model_cfg`` and ``preprocess_cfg`` (empty if missing) of an open_clip_config.json.
+
+    Raises
+    ------
+    StudyError
+        If it is no configuration of a pair of towers.
+    """
+    saved = read_json(path)
+    settings = saved.get("model_cfg") if isinstance(saved, dict) else None
+    sections = [settings.get(key) for key in ("vision_cfg", "text_cfg")] if isinstance(settings, dict) else [None]
+    if not all(isinstance(section, dict) for section in sections) or not isinstance(settings, dict):
+        raise StudyError(
+            f"{path}: needs model_cfg with vision_cfg and text_cfg, as open_clip's push_to_hf_hub writes it"
+        )
+    return settings, saved.get("preprocess_cfg", {})
 
 
 def hub_name(options: Clip) -> str | None:
@@ -127,9 +144,9 @@ def weights_file(options: Clip, built: Architecture) -> tuple[Path, dict[str, An
         )
     beside = file.parent / CLIP_CONFIG
     if beside.is_file():
-        saved = read_json(beside)
-        _check_settings(options, built.settings, saved["model_cfg"])
-        return file, saved.get("preprocess_cfg", {})
+        settings, preprocess = read_settings(beside)
+        _check_settings(options, built.settings, settings)
+        return file, preprocess
     tagged = open_clip.get_pretrained_cfg(options.model, options.weights)
     return file, tagged or built.preprocess
 

@@ -74,15 +74,17 @@ def find_clip(folder: Path, card: Card) -> str:
     StudyError
         If open_clip does not know its name, a file is missing or changed, or it asks for something of the hub.
     """
-    import open_clip
+    from rhoflow.models.clip_weights import read_settings
 
     if isinstance(card.encoder, CopiedEncoder):
         where = folder / card.encoder.folder
         if set(card.encoder.files) != {CLIP_CONFIG} or {path.name for path in where.glob("*")} != {CLIP_CONFIG}:
             raise StudyError(f"{where}: must hold {CLIP_CONFIG} and nothing else; export again")
         path = checked_file(folder, f"{card.encoder.folder}/{CLIP_CONFIG}", card.encoder.files[CLIP_CONFIG])
-        _check_own(read_json(path)["model_cfg"], str(path))
+        _check_own(read_settings(path)[0], str(path))
         return str(where)
+    import open_clip
+
     model = str(card.study["clip"]["model"])
     if model not in open_clip.list_models():
         raise StudyError(f"{folder / CARD}: open_clip {open_clip.__version__} has no model {model!r}; export again")
