@@ -33,7 +33,8 @@ def train_job(
     Parameters
     ----------
     study : Study
-        Its sections image, language, readout, fusion, clip and training are used, the latter without `pack` and `frozen_levels`.
+        Its sections image, language, readout, fusion, clip and training are used, the latter without `pack` and
+        `frozen_levels`.
     root, scratch : Path
         Result folder of the study, and where unfinished runs are kept.
     model : str

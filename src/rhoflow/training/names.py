@@ -40,8 +40,8 @@ OPTIONAL_BASELINES = ("chgnet-ridge",)
 
 REPEATED = ("clip",)  # trained on every partition of ``splits.repeats``, their variants too; the rest on the first
 
-# Variants: random initial weights, amplitude and lattice constant beside the image, and inputs dealt out anew. Others go
-# by a number, f<share> of the training part, or by the name of other images.
+# Variants: random initial weights, amplitude and lattice constant beside the image, and inputs dealt out anew. Others
+# go by a number, f<share> of the training part, or by the name of other images.
 RANDOM = "random"
 SIDE = "side"
 SHUFFLED = {"shuffled-image": "image", "shuffled-text": "text"}
