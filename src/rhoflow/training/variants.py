@@ -26,7 +26,7 @@ LEAST = 2  # training materials of a learning curve's point
 
 
 def changed_study(study: Study, model: str) -> Study:
-    """Return the study that a series of networks is trained with: random weights for a twin, side inputs for theirs."""
+    """Study that a series of networks is trained with: random weights for a twin, side inputs for another variant."""
     variant = base_of(model)[1]
     if variant == SIDE:
         return study.model_copy(update={"image": study.image.model_copy(update={"side_inputs": True})})
