@@ -21,7 +21,7 @@ rule image:
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU * STUDY.training.devices,
+        gpu=GPU,
     params:
         root=root,
         scratch=SCRATCH,
@@ -54,7 +54,7 @@ rule text:
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU * STUDY.training.devices,
+        gpu=GPU,
     params:
         root=root,
         scratch=SCRATCH,
@@ -90,7 +90,7 @@ rule fusion:
     resources:
         mem_mb=5000,
         runtime=240,
-        gpu=GPU * STUDY.training.devices,
+        gpu=GPU,
     params:
         root=root,
         scratch=SCRATCH,
@@ -129,7 +129,7 @@ rule clip:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=GPU * STUDY.training.devices,
+        gpu=GPU,
     params:
         root=root,
         scratch=SCRATCH,

@@ -139,8 +139,9 @@ def sentences(counts: Counts, study: Study) -> list[str]:
     waiting = [rule for rule in _CHECKPOINTS if counts.to_do.get(rule)]
     if waiting:
         lines.append(
-            f"What follows {' and '.join(waiting)} is an upper bound: what changed is known after them. For exact"
-            " numbers run `snakemake plan` first, or all but the trainings: `snakemake --until views`."
+            f"What follows {' and '.join(waiting)} is an upper bound: what changed is known after them. Exact numbers"
+            f" of shards: run `snakemake plan` first; of trainings: ask for results/{study.study}/views/"
+            f"{study.targets[0]}.none.0.json first."
         )
     return lines
 
