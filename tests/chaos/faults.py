@@ -19,8 +19,14 @@ from chaos.saboteur import STALL_S
 # Script, folder below results/small (or scratch) in which the blow falls, and what is asked of Snakemake.
 SCRIPT = {"train": "train", "publish": "train"}
 BELOW = {"train": "scratch/small/image", "publish": "results/small/runs"}
-ASKED = {"grids": ["results/small/grids/0000.zarr.zip", RUN]}
-STORE = {"ingest": "raw/0000.h5", "slices": "slices/0000.npz", "describe": "text/0000.jsonl"}
+STORE = {
+    "ingest": "raw/0000.h5",
+    "grids": "grids/0000.zarr.zip",
+    "slices": "slices/0000.npz",
+    "describe": "text/0000.jsonl",
+}
+# As the rule `all` does: a deleted file whose product exists is remade only for those who ask for it.
+ASKED = [f"results/small/{store}{suffix}" for store in STORE.values() for suffix in ("", ".digest.json")]
 FULL = {"ingest": "512k", "slices": "16k", "describe": "4k", "train": "128k", "publish": "128k"}
 SBATCH_GPU = ("image:slurm_partition=gpu", "image:gpu=1", "image:cpus_per_task=1")
 
@@ -56,8 +62,8 @@ def strike(workspace: Disturbed, case: Case) -> str:
     return FAULTS[case.kind](workspace, case)
 
 
-def asked(case: Case) -> list[str]:
-    return ["--", *ASKED.get(case.stage, [RUN])]
+def asked() -> list[str]:
+    return ["--", *ASKED, RUN]
 
 
 def order(workspace: Disturbed, case: Case, deed: str) -> None:
@@ -67,7 +73,7 @@ def order(workspace: Disturbed, case: Case, deed: str) -> None:
 
 def must_fail(workspace: Disturbed, case: Case, *options: str) -> str:
     """Run to the end, which must be a failure on this machine; on SLURM the profile tries again."""
-    status, said = workspace.ends(*options, *asked(case))
+    status, said = workspace.ends(*options, *asked())
     assert workspace.struck(), said
     if case.executor == "local":
         assert status != 0, said
@@ -79,7 +85,7 @@ def must_fail(workspace: Disturbed, case: Case, *options: str) -> str:
 
 def until_stalled(workspace: Disturbed, case: Case, *options: str, deed: str = "stall") -> subprocess.Popen[str]:
     order(workspace, case, deed)
-    process = workspace.start(*options, *asked(case))
+    process = workspace.start(*options, *asked())
     workspace.stalled(process)
     return process
 
@@ -144,7 +150,7 @@ def main_killed(workspace: Disturbed, case: Case) -> str:
     struck = workspace.struck()
     assert not gone(struck["pid"])
     unlock(workspace, case)
-    status, said = workspace.ends(*asked(case))
+    status, said = workspace.ends(*asked())
     number = struck["job"] if case.executor == "slurm" else str(struck["pid"])
     assert status != 0, said
     assert "still at work here" in said, said
@@ -179,7 +185,7 @@ def process_killed(workspace: Disturbed, case: Case) -> str:
 
 def unlock(workspace: Disturbed, case: Case) -> None:
     """See that the lock of a killed run is explained, then do as it says."""
-    status, said = workspace.ends(*asked(case))
+    status, said = workspace.ends(*asked())
     assert status != 0, said
     assert "--unlock" in said, said
     assert workspace.ends("--unlock")[0] == 0
@@ -191,7 +197,7 @@ def disk_full(workspace: Disturbed, case: Case) -> str:
     place = workspace.folder / "scratch" if case.stage == "train" else place
     retries = ("--retries", "0")
     with small_disk(place, FULL[case.stage]):
-        status, said = workspace.ends(*retries, *asked(case))
+        status, said = workspace.ends(*retries, *asked())
         assert status != 0, said
         logs = [path.read_text() for path in (workspace.folder / "logs").rglob("*.log")]
         assert "No space left" in said + "".join(logs) or "no space left" in said + "".join(logs), said
@@ -235,7 +241,7 @@ def cut(path: Path) -> None:
 
 def noticed(workspace: Disturbed, case: Case, damaged: Path) -> str:
     """Run; the reader must name the file and the remedy. Do as it says."""
-    status, said = workspace.ends("--retries", "0", *asked(case))
+    status, said = workspace.ends("--retries", "0", *asked())
     logs = [path.read_text() for path in (workspace.folder / "logs").rglob("*.log")]
     where = damaged.relative_to(workspace.folder)
     assert status != 0, said
@@ -269,7 +275,7 @@ def deleted(workspace: Disturbed, case: Case) -> str:
     restore(workspace)
     store = workspace.root / STORE[case.stage]
     store.unlink()
-    status, said = workspace.ends("--", str(store.relative_to(workspace.folder)), RUN)
+    status, said = workspace.ends(*asked())
     assert status == 0, said
     assert store.exists()
     return f"{store.name} was gone, and made again"
@@ -298,7 +304,7 @@ def cancelled(workspace: Disturbed, case: Case) -> str:
 @fault("out of memory")
 def out_of_memory(workspace: Disturbed, case: Case) -> str:
     order(workspace, case, "memory")
-    status, said = workspace.ends("--set-resources", *SBATCH_GPU, "image:mem_mb=2500*attempt", *asked(case))
+    status, said = workspace.ends("--set-resources", *SBATCH_GPU, "image:mem_mb=2500*attempt", *asked())
     assert status == 0, said
     # SLURM calls the step out of memory; the job around it has FAILED without cgroups.
     job = workspace.struck()["job"]
@@ -320,7 +326,7 @@ def time_limit(workspace: Disturbed, case: Case) -> str:
 @fault("node drained")
 def node_drained(workspace: Disturbed, case: Case) -> str:
     with node("gpu1", "drain"):
-        process = workspace.start(*asked(case))
+        process = workspace.start(*asked())
         until(lambda: "rhoflow_" in queue("gpu") or process.poll() is not None, "a job in the queue")
         time.sleep(5)
         waiting = queue("gpu")
@@ -382,7 +388,7 @@ def restore(workspace: Disturbed) -> None:
 def finish(workspace: Disturbed, case: Case) -> None:
     """A plain rerun to the end."""
     workspace.executor = "local" if case.executor == "local" else "slurm"
-    status, said = workspace.ends(*asked(case))
+    status, said = workspace.ends(*asked())
     assert status == 0, said
 
 
