@@ -26,13 +26,13 @@ from rhoflow.training.names import LLM, base_of
 # Rules by stage, and what a job of each is called; a rule that is not named here is counted under its own name.
 STAGES: dict[str, dict[str, str]] = {
     "Catalogue": {"query": "step", "catalog": "step", "plan": "step"},
-    "Shards": dict.fromkeys(("ingest", "dos", "grids", "slices", "images", "describe"), "shard"),
+    "Shards": dict.fromkeys(("ingest", "dos", "embed", "grids", "slices", "images", "describe"), "shard"),
     "Dataset": {"clean": "step", "splits": "step", "leakage": "step", "views": "step"},
     "Search": {"search": "search", "search_table": "step"},
     "Trainings": dict.fromkeys(("image", "text", "fusion", "clip"), "pack"),
     "Baselines": {"baselines": "target", "baseline_variants": "target"},
     "Language model": {"incontext": "series"},
-    "Report": {"tables": "step", "figures": "step", "provenance": "step", "report": "step"},
+    "Report": dict.fromkeys(("tables", "figures", "saliency", "provenance", "report"), "step"),
 }
 _ON_GPU = {"image", "text", "fusion", "clip", "search"}
 _CHECKPOINTS = ("plan", "views")

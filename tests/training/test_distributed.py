@@ -199,5 +199,5 @@ def test_every_setting_works_in_two_processes(
     model: str, finetune: dict[str, object], tmp_path: Path, tiny_encoder: Path
 ) -> None:
     train(tmp_path, tiny_encoder, "--model", model, "--dropout", "0.2", "--finetune", json.dumps(finetune))
-    (history,) = tmp_path.rglob("history.csv")
+    (history,) = (tmp_path / "runs").rglob("history.csv")
     assert pd.read_csv(history)["stage"].tolist().count("finetune") == 3
