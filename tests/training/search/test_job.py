@@ -17,6 +17,8 @@ from rhoflow.training.search.job import search_job
 from rhoflow.training.search.names import chosen_file
 
 DATA = tiny.tiny_data(n=30)
+# Fine-tuned on two GPUs, of which a search uses one.
+TRAINING = tiny.tiny_training(frozen_levels=(), devices=2)
 FILE = chosen_file("image", "k_vrh", "none", 0)
 
 
@@ -25,7 +27,7 @@ def _study(options, **search):
         image=options.image,
         language=options.language,
         readout=options.readout,
-        training=tiny.tiny_training(frozen_levels=()),
+        training=TRAINING,
         search=Search(inner_folds=2, **({"models": ("image",), "trials": 2} | search)),
         seeds=(7, 8),
     )
@@ -98,6 +100,7 @@ def test_fusion_trains_its_parents_inside_the_inner_folds(search, tmp_path, monk
     seen = []
 
     def train(pack, runs, load):
+        assert pack.training.devices == 1
         seen.append((pack.model, [set(load(fold).ids.tolist()) for fold, _ in runs]))
         train_pack(pack, runs, load)
 
@@ -148,7 +151,7 @@ def test_training_takes_what_was_chosen_for_its_base(tmp_path, monkeypatch, tiny
     pack = _pack_of(monkeypatch, tiny_options, tmp_path, model, searched=True).of_fold(0)
     assert (pack.training.readout.learning_rate, pack.options.readout.dropout) == (5.5e-4, 0.45)
     plain = _pack_of(monkeypatch, tiny_options, tmp_path, model, searched=False).of_fold(0)
-    assert plain.training == tiny.tiny_training(frozen_levels=())
+    assert plain.training == TRAINING
 
 
 def test_run_with_chosen_settings_says_so_and_is_not_the_run_without(tmp_path, tiny_encoder):

@@ -161,7 +161,7 @@ def search_job(
 
 
 def _pack(study: Study, folder: Path, model: str, target: str, level: str, frozen: bool) -> Pack:
-    """Pack of a series whose folds are the inner ones."""
+    """Pack of a series whose folds are the inner ones; its fits are this process's alone, on one GPU."""
     return Pack(
         root=folder,
         scratch=folder / "scratch",
@@ -170,7 +170,7 @@ def _pack(study: Study, folder: Path, model: str, target: str, level: str, froze
         level=level,
         unit=PROPERTIES[target].unit,
         options=NETWORKS[model].take_options(study),
-        training=study.training,
+        training=study.training.model_copy(update={"devices": 1}),
         frozen=(frozen and level != NO_TEXT) or study.training.finetune.epochs == 0,
     )
 
