@@ -68,17 +68,18 @@ class Disturbed(Workspace):
             "CHAOS": str(self.chaos),
             "CHAOS_PYTHON": sys.executable,
         }
-        return subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=environment,
-            stdout=(self.chaos / "snakemake.log").open("w"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # What runs in the background of a shell is deaf to control-C, and so are its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+        with (self.chaos / "snakemake.log").open("w") as log:
+            return subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                # What runs in the background of a shell is deaf to control-C, and so are its children.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
 
     def ends(self, *arguments: str) -> tuple[int, str]:
         """Run snakemake to its end; its exit status and what it said."""
