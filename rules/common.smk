@@ -55,7 +55,7 @@ os.environ.update(RHOFLOW_SCRIPTS=os.path.relpath(SCRIPTS))
 os.environ.update(HF_HUB_OFFLINE="1")
 if workflow.deployment_settings.deployment_method:
     # An environment made for the jobs (--sdm) holds all packages of the lock, but not rhoflow itself.
-    os.environ["PYTHONPATH"] = f"{workflow.basedir}/src"
+    os.environ.update(PYTHONPATH=f"{workflow.basedir}/src")
 # Where each job notes host, time and memory (rhoflow.job_record); not an output, because it differs from run to run.
 os.environ.update(RHOFLOW_JOBS=f"{ROOT}/provenance/jobs")
 # The Materials Project's answer, and whether its own descriptions are taken from it.
@@ -386,3 +386,19 @@ def words(kinds):
 
 # One training a GPU on this machine; without one, the cores decide.
 GPU = int(shutil.which("nvidia-smi") is not None)
+
+
+def search_views(wildcards):
+    """The views of what the network reads."""
+    levels = {"image": ["none"], "text": ["{level}"]}
+    return views(levels.get(wildcards.model, ["none", "{level}"]))(wildcards)
+
+
+def searched_parents(wildcards):
+    """What the search chose for the networks that a fusion network is built on."""
+    levels = {"image": "none", "text": wildcards.level}
+    return [
+        f"{ROOT}/{chosen_file(parent, wildcards.target, level, wildcards.fold)}"
+        for parent, level in levels.items()
+        if wildcards.model == "fusion" and parent in STUDY.search.models
+    ]

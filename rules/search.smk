@@ -9,22 +9,6 @@ SEARCHED = [
 ]
 
 
-def search_views(wildcards):
-    """The views of what the network reads."""
-    levels = {"image": ["none"], "text": ["{level}"]}
-    return views(levels.get(wildcards.model, ["none", "{level}"]))(wildcards)
-
-
-def searched_parents(wildcards):
-    """What the search chose for the networks that a fusion network is built on."""
-    levels = {"image": "none", "text": wildcards.level}
-    return [
-        f"{ROOT}/{chosen_file(parent, wildcards.target, level, wildcards.fold)}"
-        for parent, level in levels.items()
-        if wildcards.model == "fusion" and parent in STUDY.search.models
-    ]
-
-
 rule search:
     input:
         search_views,

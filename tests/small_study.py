@@ -87,10 +87,14 @@ class Workspace:
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = PLANTED | os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HF_HUB_OFFLINE": "1",
-        }
+        environment = (
+            PLANTED
+            | os.environ
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "HF_HUB_OFFLINE": "1",
+            }
+        )
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,

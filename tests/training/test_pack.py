@@ -82,6 +82,15 @@ def test_metrics_tell_weights_and_stages(trained):
     assert training["texts_cut"] == 0
 
 
+def test_metrics_after_each_stage_are_kept(trained, tmp_path, tiny_encoder):
+    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    readout, finetune = metrics["training"]["stages"]
+    assert finetune["metrics"] == metrics["metrics"]
+    frozen = json.loads((_train(tmp_path, tiny_encoder, frozen=True)[0] / "metrics.json").read_text())
+    assert readout["metrics"] == frozen["metrics"] == frozen["training"]["stages"][1]["metrics"]
+    assert readout["metrics"] != finetune["metrics"]
+
+
 def test_scaler_is_that_of_the_training_part_alone(trained):
     data = tiny.tiny_data(0)
     y = data.y[data.part == "train"]
