@@ -147,8 +147,8 @@ class _Shard:
                     self.report.accept(material_id, finished.digest, **finished.stats)
                 else:
                     record = self._record(entry, files)
-                    archive.add(material_id, record.structure, record.fields, **record.attrs)
-                    self.report.accept(material_id, record.digest, **record.stats)
+                    digest = archive.add(material_id, record.structure, record.fields, **record.attrs)
+                    self.report.accept(material_id, digest, **record.stats)
                 self._written = archive.size
 
             self.report.each(((entry["id"], entry) for entry in progress), make)

@@ -18,8 +18,7 @@ from rhoflow.density.prototype import prototype_of
 from rhoflow.density.read import Volumetric, read_density
 from rhoflow.density.regrid import regrid
 from rhoflow.errors import Reason, RejectedMaterialError
-from rhoflow.materials.archive import structure_arrays
-from rhoflow.materials.digests import digest_arrays, digest_json
+from rhoflow.materials.digests import digest_json
 from rhoflow.source_digest import script_digest
 from rhoflow.sources.local import LocalFiles
 from rhoflow.sources.runs import read_run
@@ -52,8 +51,6 @@ class MaterialRecord:
         Densities [e/A^3].
     attrs : dict
         Facts beside them in the archive.
-    digest : str
-        See `content_digest`.
     stats : dict
         Facts for the report of the stage.
     """
@@ -61,7 +58,6 @@ class MaterialRecord:
     structure: Structure
     fields: dict[str, Stored]
     attrs: dict[str, str | float]
-    digest: str
     stats: dict[str, Any]
 
 
@@ -94,13 +90,7 @@ def make_record(entry: Entry, files: LocalFiles, keep: Keep) -> MaterialRecord:
         attrs["valence"] = json.dumps(run["valence"], sort_keys=True)
     origin = {"source": files.origin, "sha256": files.sha256, "bytes": files.density.stat().st_size, "run": run}
     stats = _statistics(density, files.origin) | origin
-    digest = content_digest(stored | structure_arrays(density.structure))
-    return MaterialRecord(density.structure, stored, attrs, digest, stats)
-
-
-def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Hash of all that later stages read of a material: densities, cell and sites."""
-    return digest_json({name: digest_arrays(array) for name, array in arrays.items()})
+    return MaterialRecord(density.structure, stored, attrs, stats)
 
 
 def _extra_field(density: Volumetric, files: LocalFiles, field: str) -> dict[str, NDArray[np.float64]]:

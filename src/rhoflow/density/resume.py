@@ -23,8 +23,8 @@ from typing import Any
 
 import h5py
 
-from rhoflow.density.record import MaterialRecord, content_digest
-from rhoflow.materials.archive import ArchiveWriter
+from rhoflow.density.record import MaterialRecord
+from rhoflow.materials.archive import ArchiveWriter, content_digest
 from rhoflow.materials.digests import read_json, write_json
 
 
@@ -75,10 +75,10 @@ class Scratch:
         """Write a record, whole or not at all."""
         path = self.folder / f"{material_id}.h5"
         with ArchiveWriter(path) as archive:
-            archive.add(material_id, record.structure, record.fields, **record.attrs)
-            facts = {"digest": record.digest, "stats": json.dumps(record.stats, sort_keys=True)}
+            digest = archive.add(material_id, record.structure, record.fields, **record.attrs)
+            facts = {"digest": digest, "stats": json.dumps(record.stats, sort_keys=True)}
             archive.describe(identity=self._identities[material_id], **facts)
-        return Finished(path, record.digest, record.stats)
+        return Finished(path, digest, record.stats)
 
     def close(self, store: Path, digests: Mapping[str, str], stats: Mapping[str, Mapping[str, Any]]) -> None:
         """Put the finished archive in the place of the records, so that a change of the shard downloads that alone.

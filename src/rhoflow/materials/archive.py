@@ -117,8 +117,8 @@ class ArchiveWriter:
         structure: Structure,
         fields: Mapping[str, NDArray[np.float64] | NDArray[np.float32]],
         **attrs: str | float,
-    ) -> None:
-        """Write one material.
+    ) -> str:
+        """Write one material; return its `content_digest`.
 
         Parameters
         ----------
@@ -133,12 +133,13 @@ class ArchiveWriter:
         for name, rho in fields.items():
             assert name not in _STRUCTURE, name
             assert rho.dtype in (np.float64, np.float32), (name, rho.dtype)
-        hashes = {}
-        for name, array in (structure_arrays(structure) | dict(fields)).items():
+        arrays = structure_arrays(structure) | dict(fields)
+        for name, array in arrays.items():
             group.create_dataset(name, data=array)
-            hashes[name] = digest_arrays(array)
+        hashes = _hashes(arrays)
         group.attrs.update(attrs | {_HASHES: json.dumps(hashes, sort_keys=True)})
         self._disk.check()
+        return digest_json(hashes)
 
     def copy(self, source: Path, material_id: str) -> None:
         """Take one material over from another archive, byte for byte."""
@@ -251,6 +252,15 @@ def _checked(group: h5py.Group, name: str, hashes: Mapping[str, str], path: Path
     if digest_arrays(array) != hashes[name]:
         raise damaged(path, f"`{name}` of {group.name.strip('/')} is not what was written")
     return array
+
+
+def content_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Hash of all that later stages read of a material: densities, cell and sites, by their names."""
+    return digest_json(_hashes(arrays))
+
+
+def _hashes(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    return {name: digest_arrays(array) for name, array in arrays.items()}
 
 
 def structure_arrays(structure: Structure) -> dict[str, NDArray[Any]]:
