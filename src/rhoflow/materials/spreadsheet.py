@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-_FORMULA = ("=", "+", "-", "@")  # what a spreadsheet computes instead of showing it
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes instead of showing it
 
 
 def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:

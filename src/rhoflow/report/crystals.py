@@ -62,8 +62,8 @@ def read_crystals(root: Path) -> pd.DataFrame:
 def _part_name(assigned: str | int | list[int] | None) -> str:
     if assigned is None:
         return "unassigned"
-    if isinstance(assigned, list):  # with held-out elements it validates in several folds
-        return "several folds"
+    if isinstance(assigned, list):  # with held-out elements a material may validate in several folds, or in none
+        return "several folds" if assigned else "training always"
     return "test" if assigned == "test" else f"fold {assigned}"
 
 

@@ -12,12 +12,12 @@ import yaml
 from rhoflow.config import Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import atomic, digest_file, write_json
+from rhoflow.materials.spreadsheet import spreadsheet_safe
 from rhoflow.report.lineage_path import INPUTS, LINEAGE
 from rhoflow.report.methods import FILES, paragraphs, to_plain, write_methods
 from rhoflow.report.provenance import Code, code_version, write_provenance
 from rhoflow.report.provenance_code import uncommitted
 from rhoflow.report.provenance_crate import write_crate
-from rhoflow.report.provenance_inputs import spreadsheet_safe
 from rhoflow.report.provenance_page import write_page
 from rhoflow.report.provenance_privacy import check_secrets, home_named
 from rhoflow.report.provenance_record import Places, make_record

@@ -22,7 +22,6 @@ COLUMNS = (
 )
 _TEXTS = ("task_id", "functional", "database_version")
 _REMOTE = ("s3://", "mp:")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def inputs_table(root: Path, source: Source, cache: Path | None = None) -> pd.DataFrame:
@@ -57,11 +56,6 @@ def inputs_table(root: Path, source: Source, cache: Path | None = None) -> pd.Da
             }
     table = pd.DataFrame([rows[key] for key in sorted(rows)], columns=list(COLUMNS))
     return table.astype({"bytes": "Int64"})
-
-
-def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
-    """Copy with an apostrophe before every text that a spreadsheet would compute."""
-    return table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell)
 
 
 def rejections(root: Path) -> dict[str, str]:
