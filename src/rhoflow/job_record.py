@@ -93,13 +93,23 @@ def _start(script: Path) -> dict[str, Any]:
 
 def _end(begin_s: float) -> dict[str, Any]:
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    scale = 2**20 if sys.platform == "darwin" else 2**10  # there in bytes, else in KiB
     return {
         "seconds": round(time.monotonic() - begin_s, 3),
         "cpu_seconds": round(sum(one.ru_utime + one.ru_stime for one in usage), 3),
-        "max_rss_mb": round(max(one.ru_maxrss for one in usage) / scale, 1),
+        "max_rss_mb": round(_peak_memory_mb(usage[0], usage[1]), 1),
         **_gpus(),
     }
+
+
+def _peak_memory_mb(own: resource.struct_rusage, children: resource.struct_rusage) -> float:
+    """Largest resident memory of this process, and of its largest child."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says of a process on Linux counts what its parent had when it was forked
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return max(int(found[1]), children.ru_maxrss) / 2**10
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # there in bytes, else in KiB
+    return max(own.ru_maxrss, children.ru_maxrss) / scale
 
 
 def _gpus() -> dict[str, Any]:

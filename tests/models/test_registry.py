@@ -53,4 +53,5 @@ def test_options_are_taken_from_the_study_sections_of_the_same_name():
         "language": study.language.model_dump(),
         "readout": study.readout.model_dump(),
         "fusion": study.fusion.model_dump(),
+        "two_part": study.two_part,
     }
