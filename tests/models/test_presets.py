@@ -114,8 +114,6 @@ def test_missing_weights_of_a_preset_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     message = r"hf:timm/inception_v3\.tv_in1k: not in the local cache .* run: rhoflow fetch-weights"
     with pytest.raises(StudyError, match=message):
-        StudyError, match=r"hf:timm/inception_v3\.tv_in1k: not in the local cache .* run: rhoflow fetch-weights"
-    ):
         image_backbone(ImageModel(backbone="inception_v3"))
 
 
