@@ -125,6 +125,7 @@ def test_variants_of_a_finished_study_rerun_nothing_of_it(grown: Workspace) -> N
     )
 
 
+@pytest.mark.slow
 def test_control_of_fusion_is_trained_on_the_same_parts_with_its_parent_alone(grown: Workspace) -> None:
     runs = "results/small/runs/{}/k_vrh/{}/fold0/seed0/predictions.parquet"
     control = runs.format("fusion-shuffled-image", "formula")

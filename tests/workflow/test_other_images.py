@@ -40,6 +40,7 @@ def _arrays(workspace: Workspace, folder: str) -> dict[str, np.ndarray]:
         return dict(store)
 
 
+@pytest.mark.slow
 def test_other_images_rerun_nothing_of_the_study_and_a_change_only_theirs(grown: Workspace) -> None:
     before = _views(grown)
     assert grown.plan().jobs == _jobs("three", "wide")

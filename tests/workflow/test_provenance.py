@@ -90,6 +90,7 @@ def test_secret_in_the_config_stops_the_run_and_is_not_repeated(key: str, tmp_pa
     assert secret not in str(told.value)
 
 
+@pytest.mark.slow
 def test_frozen_dataset_trains_nothing_again_when_data_grows(workspace: Workspace, demo: Path) -> None:
     before = os.getcwd()
     os.chdir(workspace.folder)

@@ -110,7 +110,7 @@ def test_report_option_and_another_levels_freezing_rerun_the_report_only(workspa
         report={"bootstrap": 101, "examples": 2}, training={**workspace.training, "frozen_levels": []}
     )
     ran = workspace.run()
-    assert sorted(ran.jobs) == ["figures", "provenance", "report", "tables"]
+    assert sorted(ran.jobs) == ["figures", "provenance", "report", "saliency", "tables"]
 
 
 @pytest.mark.slow
