@@ -41,8 +41,8 @@ with job(arguments):
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    (tmp_path / "work.py").write_text(SCRIPT)
-    return tmp_path / "work.py"
+    (tmp_path / "task.py").write_text(SCRIPT)
+    return tmp_path / "task.py"
 
 
 def run(script: Path, how: str, **environment: str) -> int:
@@ -53,7 +53,7 @@ def run(script: Path, how: str, **environment: str) -> int:
 
 
 def journal(script: Path) -> str:
-    return (script.parent / "results/s/provenance/jobs/work/k_vrh.jsonl").read_text()
+    return (script.parent / "results/s/provenance/jobs/task/k_vrh.jsonl").read_text()
 
 
 def test_every_attempt_is_in_the_journal_with_its_end(script: Path) -> None:
