@@ -22,6 +22,7 @@ rule image:
         mem_mb=5000,
         runtime=240,
         gpu=GPU,
+        local_disk="",
     params:
         root=root,
         scratch=SCRATCH,
@@ -33,7 +34,8 @@ rule image:
         "Train {wildcards.model} -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level none --runs {params.runs} {params.searched} --options {params.options:q} > {log} 2>&1"
+        " --level none --runs {params.runs} {params.searched} --options {params.options:q}"
+        " --local-disk={resources.local_disk:q} > {log} 2>&1"
 
 
 rule text:
@@ -91,6 +93,7 @@ rule fusion:
         mem_mb=5000,
         runtime=240,
         gpu=GPU,
+        local_disk="",
     params:
         root=root,
         scratch=SCRATCH,
@@ -105,7 +108,8 @@ rule fusion:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
+        " --local-disk={resources.local_disk:q} > {log} 2>&1"
 
 
 # On every partition of splits.repeats (the paper's trials of CLIP).
@@ -130,6 +134,7 @@ rule clip:
         mem_mb=8000,
         runtime=240,
         gpu=GPU,
+        local_disk="",
     params:
         root=root,
         scratch=SCRATCH,
@@ -142,7 +147,8 @@ rule clip:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
+        " --local-disk={resources.local_disk:q} > {log} 2>&1"
 
 
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]

@@ -28,7 +28,7 @@ def write_archive(path: Path, ids: tuple[str, ...] = ("a", "b"), scale: float = 
     report = ShardReport("ingest")
     with h5py.File(path) as file:
         for material_id in ids:
-            report.accept(material_id, digest_json(json.loads(file[material_id].attrs["sha256"])))
+            report.accept(material_id, digest_json(json.loads(file[material_id].attrs["hashes"])))
     report.write(path)
 
 

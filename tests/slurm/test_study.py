@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from chaos.disturbed import RUN, SMALLER, Disturbed, study_of
+from chaos.faults import SBATCH_GPU
 from small_study import CRYSTALS, alter_density
 
 from rhoflow.materials.digests import read_json
@@ -30,8 +31,11 @@ def test_study_over_slurm_has_the_bytes_of_the_local_run(
 ) -> None:
     workspace = study_of(tmp_path, project, demo, CRYSTALS)
     workspace.executor = "slurm"
-    status, said = workspace.ends("--", RUN)
+    (tmp_path / "disk-gpu1").mkdir()
+    local_disk = f"image:local_disk={tmp_path}/disk-$SLURMD_NODENAME"  # a variable of the compute node
+    status, said = workspace.ends("--set-resources", *SBATCH_GPU, local_disk, "--", RUN)
     assert status == 0, said
+    assert f"GB in {tmp_path}/disk-gpu1" in (workspace.folder / "logs/small/image/k_vrh.log").read_text()
     # catalog, ingest, three stages of the shard together, clean, train; the rest is too small for a job of its own.
     assert said.count("has been submitted with SLURM jobid") == 5, said
     assert digests(workspace) == digests(undisturbed)

@@ -1,6 +1,7 @@
 """Train the runs of one pack: folds and seeds of one model, target and text level."""
 
 import argparse
+import os
 from pathlib import Path
 
 from rhoflow.config import Study
@@ -17,6 +18,9 @@ parser.add_argument("--level", required=True, help="none for images, else a text
 parser.add_argument("--runs", nargs="+", required=True, help="fold:seed ...")
 parser.add_argument("--frozen", action="store_true", help="stop after the readout")
 parser.add_argument("--searched", action="store_true", help="settings of each fold from search/")
+parser.add_argument(
+    "--local-disk", default="", help="folder of the node for the images, $VARIABLES in it; empty: memory"
+)
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: image, language, ...")
 
 if __name__ == "__main__":
@@ -33,4 +37,5 @@ if __name__ == "__main__":
             runs=[(int(fold), int(seed)) for fold, seed in (run.split(":") for run in arguments.runs)],
             frozen=arguments.frozen,
             searched=arguments.searched,
+            local_disk=Path(os.path.expandvars(arguments.local_disk)) if arguments.local_disk else None,
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoflow.dataset.image_reader import ImageReader
 from rhoflow.dataset.names import DENSITY, NO_TEXT, PARTS, STRUCTURE, image_folder, images_of
-from rhoflow.dataset.stores import read_embeddings, read_images, read_level, read_periods, read_quantiles, read_side
+from rhoflow.dataset.stores import read_embeddings, read_level, read_periods, read_quantiles, read_side
 from rhoflow.dataset.views import Dataset, ViewRow, check_level, describe_view, read_contents, seen_rows, view_path
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json, read_json
@@ -86,7 +87,7 @@ class View:
         return digest_json([digest_arrays(self.ids, self.part, self.y), self.input_digest()])
 
 
-def load_view(root: Path, target: str, level: str, fold: int) -> View:
+def load_view(root: Path, target: str, level: str, fold: int, images: ImageReader | None = None) -> View:
     """Read the materials, parts, targets and inputs of a training from the stores.
 
     Parameters
@@ -98,6 +99,8 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
         (quantiles), ``structure`` (embeddings, of the materials that have one), or a text level.
     fold : int
         Fold index: fold k of repeat r is ``r * folds + k``.
+    images : ImageReader, optional
+        Shared by the folds of a job.
 
     Raises
     ------
@@ -117,7 +120,7 @@ def load_view(root: Path, target: str, level: str, fold: int) -> View:
         part=np.array([row.part for row in rows], dtype=np.str_),
         y=np.array([row.y for row in rows], dtype=np.float64),
     )
-    return _with_inputs(view, root, rows, level)
+    return _with_inputs(view, root, rows, level, images or ImageReader())
 
 
 def _check_digest(rows: list[ViewRow], contents: Mapping[str, str], path: Path) -> None:
@@ -128,7 +131,7 @@ def _check_digest(rows: list[ViewRow], contents: Mapping[str, str], path: Path) 
         )
 
 
-def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> View:
+def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str, read_images: ImageReader) -> View:
     """Add the inputs of a level, read shard by shard and put into the order of the ids."""
     shards: dict[str, list[str]] = {}
     for row in sorted(rows, key=lambda row: row.shard):
@@ -137,7 +140,7 @@ def _with_inputs(view: View, root: Path, rows: list[ViewRow], level: str) -> Vie
     if level == NO_TEXT or images_of(level):
         folder = image_folder(images_of(level))
         formulas = tuple(row.formula for row in rows)
-        images = read_images(root, shards, folder)[order]
+        images = read_images(root, shards, folder)
         side, periods = (read(root, shards, folder)[order] for read in (read_side, read_periods))
         return replace(view, images=images, side=side, periods=periods, formulas=formulas)
     if level == DENSITY:

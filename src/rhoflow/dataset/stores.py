@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ KEPT = "dataset/kept.csv"
 
 Shards = Mapping[str, list[str]]
 Value = TypeVar("Value")
+NewArray = Callable[[tuple[int, ...], type[np.float32]], NDArray[np.float32]]
 
 
 def store_path(root: Path, folder: str, shard: str) -> Path:
@@ -74,21 +75,33 @@ def read_quantiles(root: Path, shards: Shards) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64)
 
 
-def read_images(root: Path, shards: Shards, folder: str = SLICES) -> NDArray[np.float32]:
-    """Density images in [-1, 1], (n, p, p) or (n, 3, p, p), for the ids of each shard in turn."""
-    blocks = []
+def read_images(
+    root: Path, shards: Shards, folder: str = SLICES, *, new_array: NewArray = np.empty
+) -> NDArray[np.float32]:
+    """Density images in [-1, 1], (n, p, p) or (n, 3, p, p), in the order of their ids, a shard at a time.
+
+    Parameters
+    ----------
+    new_array : callable
+        Makes the array that the images are read into, of a shape and dtype.
+    """
+    place = {material_id: k for k, material_id in enumerate(sorted(name for ids in shards.values() for name in ids))}
+    images: NDArray[np.float32] | None = None
     for shard, ids in shards.items():
         path = store_path(root, folder, shard)
         with readable(path), np.load(path, allow_pickle=False) as store:
             arrays = {name: store[name] for name in store.files}
         row_of = {material_id: row for row, material_id in enumerate(arrays.pop("ids").tolist())}
-        rows = [_pick(row_of, material_id, root, folder, shard) for material_id in ids]
         known = known_digests(path)
-        for material_id, row in zip(ids, rows, strict=True):
+        if images is None:
+            images = new_array((len(place), *arrays["image"].shape[1:]), np.float32)
+        for material_id in ids:
+            row = _pick(row_of, material_id, root, folder, shard)
             digest = digest_arrays(*(np.asarray(stack[row]) for stack in arrays.values()))
             check_content(path, material_id, digest, known)
-        blocks.append(arrays["image"][rows])
-    return np.concatenate(blocks)
+            images[place[material_id]] = arrays["image"][row]
+    assert images is not None, "no materials"
+    return images
 
 
 def read_embeddings(root: Path, shards: Shards) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ dataset                   shape              dtype    meaning
 A study's ``raw`` says what is kept of a density: ``native``, its own grid in float64, lossless; ``float32``, its own
 grid in single precision; ``none``, the unified grid in single precision. Readers always get float64.
 Group attributes: whatever the writer passes, e.g. ``electrons`` (float), ``source`` and ``key`` (text), and
-``sha256`` (JSON: hash of each array by name), against which readers check what they read.
+``hashes`` (JSON: BLAKE3 of each array by name), against which readers check what they read.
 Grid axes run along a, b, c; the end point is not repeated. Densities are stored as they are: past the third digit
 they are noise, of which gzip saves a quarter and takes five times as long as all the rest of reading a CHGCAR.
 """
@@ -44,7 +44,7 @@ from rhoflow.materials.ids import check_id
 from rhoflow.materials.integrity import check_content, damaged, known_digests, readable
 
 _STRUCTURE = ("lattice", "frac_coords", "numbers")
-_HASHES = "sha256"
+_HASHES = "hashes"
 
 
 class _Disk(io.FileIO):

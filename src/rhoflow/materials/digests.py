@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from rhoflow.errors import StudyError
 
 
 def digest_arrays(*arrays: NDArray[Any]) -> str:
-    """sha256 of the dtype, shape and content of arrays (not of the file that holds them)."""
-    sha = hashlib.sha256()
+    """BLAKE3 of the dtype, shape and content of arrays (not of the file that holds them).
+
+    Arrays are hashed at each writing and reading; sha256 takes two to ten times as long.
+    """
+    digest = blake3()
     for array in arrays:
-        sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def digest_json(value: Any) -> str:

@@ -128,7 +128,7 @@ class ImageBackbone(Backbone):
     def prepare(self, images: Images | None, texts: Texts | None, side: Side | None = None) -> Inputs:
         """Make inputs ``images`` (n, p, p) or (n, 3, p, p) float32 in [-1, 1]."""
         assert images is not None, "an image backbone needs images"
-        return ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32)))
+        return ArrayInputs("images", torch.from_numpy(np.require(images, np.float32, ["C", "W"])))
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Batch with its images changed at random; it holds their ``periods``, see `augment.full`."""

@@ -103,7 +103,7 @@ class ClipBackbone(Backbone):
         assert texts is not None, "CLIP needs texts"
         n_cut = sum(count_tokens(self.tokenizer, text) > self.max_tokens for text in texts)
         return JointInputs(
-            ArrayInputs("images", torch.from_numpy(np.array(images, dtype=np.float32))),
+            ArrayInputs("images", torch.from_numpy(np.require(images, np.float32, ["C", "W"]))),
             ArrayInputs("tokens", self.tokenizer(list(texts)), n_cut=n_cut),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rhoflow.config import Study
+from rhoflow.dataset.image_reader import ImageReader
 from rhoflow.dataset.load import View, load_view
 from rhoflow.dataset.names import NO_TEXT
 from rhoflow.models.networks import NETWORKS
@@ -27,6 +28,7 @@ def train_job(
     runs: Sequence[tuple[int, int]],
     frozen: bool,
     searched: bool = False,
+    local_disk: Path | None = None,
 ) -> None:
     """Train the runs of one pack on the views of their folds.
 
@@ -46,6 +48,8 @@ def train_job(
         Stop after the readout, as with ``training.finetune.epochs = 0``.
     searched : bool
         Take the settings that the search chose for each fold; a variant takes its base's.
+    local_disk : Path, optional
+        Folder of the node for the images, see `ImageReader`.
 
     Raises
     ------
@@ -66,12 +70,15 @@ def train_job(
         frozen=frozen or study.training.finetune.epochs == 0,
         chosen={fold: chosen_values(root, base, target, level, fold) for fold in folds},
     )
-    train_pack(pack, runs, lambda fold: load_inputs(root, model, target, level, fold))
+    images = ImageReader(local_disk)
+    train_pack(pack, runs, lambda fold: load_inputs(root, model, target, level, fold, images))
 
 
-def load_inputs(root: Path, model: str, target: str, level: str, fold: int) -> View:
+def load_inputs(
+    root: Path, model: str, target: str, level: str, fold: int, images: ImageReader | None = None
+) -> View:
     """Read what a network reads of a fold's materials: of two levels where it reads images beside texts."""
-    view = load_view(root, target, view_level(model, level), fold)
+    view = load_view(root, target, view_level(model, level), fold, images)
     if "images" in NETWORKS[base_of(model)[0]].inputs and level != NO_TEXT:
-        return with_images_of(view, load_view(root, target, view_level(model, NO_TEXT), fold))
+        return with_images_of(view, load_view(root, target, view_level(model, NO_TEXT), fold, images))
     return view
