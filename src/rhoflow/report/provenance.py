@@ -20,6 +20,7 @@ from rhoflow.dataset.stores import Shards, store_path
 from rhoflow.materials.digests import digest_json, read_json, write_json
 from rhoflow.materials.shards import digest_path
 from rhoflow.report.crystals import kept_shards
+from rhoflow.report.provenance_code import untracked
 from rhoflow.report.runs import run_folders
 from rhoflow.source_digest import package_digest
 from rhoflow.training.names import PROVENANCE
@@ -66,7 +67,8 @@ class Code:
     source : str
         Hash of the package's source files.
     git : str or None
-        ``git describe --always --dirty --tags`` where rhoflow runs from a git checkout.
+        ``git describe --always --dirty --tags`` where rhoflow runs from a git checkout; dirty also if code was added
+        that git does not know.
     """
 
     version: str
@@ -110,9 +112,10 @@ def _git_describe(project: Path) -> str | None:
         return None
     command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--tags"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{told}-dirty" if untracked(project) and not told.endswith("-dirty") else told
 
 
 def config_hash(study: Study) -> str:
