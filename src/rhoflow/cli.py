@@ -60,12 +60,22 @@ def manifest(
 def predict(
     densities: Annotated[list[Path], typer.Argument(help="CHGCAR, CHG or cube files, plain or compressed")],
     study: Annotated[Path | None, typer.Option(help="results/<study> of a finished study")] = None,
-    exported: Annotated[Path | None, typer.Option(help="or: folder that `rhoflow export-model` wrote")] = None,
-    model: Annotated[str | None, typer.Option(help="with --study: image, text, fusion or clip")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="with --study: image, text, fusion or clip; without: the folder that `rhoflow export-model` wrote"
+        ),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="with --study: property; needed where it has several")] = None,
     level: Annotated[str | None, typer.Option(help="with --study: text level; needed where it has several")] = None,
     structure: Annotated[
-        Path | None, typer.Option(help="POSCAR or CIF, if a single density file names no elements")
+        list[Path] | None,
+        typer.Option(
+            "--structure",
+            "--cif",
+            help="CIF or POSCAR, for density files that name no elements; repeat it: one a density, in the same"
+            " order, or one for all",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="also write predictions here, .csv or .json")] = None,
     force: Annotated[bool, typer.Option("--force", help="also predict what the networks have not seen")] = False,
@@ -75,17 +85,24 @@ def predict(
     from rhoflow.predict import read_exported, read_study
     from rhoflow.predict.table import check_output, format_predictions, write_predictions
 
-    if exported is not None and (study or model or target or level):
-        raise StudyError("--study, --model, --target and --level do not go with --exported, which holds one model")
+    if model is None:
+        raise StudyError(
+            "give --study with --model (image, text, fusion or clip), or --model with an exported folder"
+        )
     if output is not None:
         check_output(output)
-    if exported is not None:
-        ensemble = read_exported(exported)
-    elif study is not None and model is not None:
+    if study is not None:
         ensemble = read_study(study, model=model, target=target, level=level)
+    elif target or level:
+        raise StudyError("--target and --level go with --study; the folder of an exported model holds one of each")
+    elif not Path(model).is_dir():
+        raise StudyError(
+            f"--model {model}: no such folder; name one that `rhoflow export-model` wrote, or add --study to take a"
+            " network of it"
+        )
     else:
-        raise StudyError("give --study with --model (image, text, fusion or clip), or --exported")
-    predictions = predict_crystals(ensemble, densities, structure=structure, force=force)
+        ensemble = read_exported(Path(model))
+    predictions = predict_crystals(ensemble, densities, structures=structure or (), force=force)
     if output is not None:
         write_predictions(output, ensemble, predictions)
     print(format_predictions(ensemble, predictions))
@@ -102,7 +119,7 @@ def export_model(
     level: Annotated[str | None, typer.Option(help="text level; needed where the study has several")] = None,
     folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
 ) -> None:
-    """Write one model of a finished study into a folder that `rhoflow predict --exported` takes anywhere."""
+    """Write one model of a finished study into a folder that `rhoflow predict --model` takes anywhere."""
     from rhoflow.predict import export_model as export
     from rhoflow.predict import read_study
 

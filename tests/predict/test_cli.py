@@ -59,10 +59,13 @@ def test_export_then_predict(finished: Path, image: Ensemble, demo: Path, tmp_pa
     code, text = run("export-model", "small", "--folder", finished.parent, "--model", "image", "--output", folder)
     assert (code, text) == (0, f"2 networks: {folder}\n")
     file = demo / "Al_fcc/CHGCAR.xz"
-    code, _ = run("predict", "--exported", folder, file, "--output", tmp_path / "p.json")
-    assert code == 0
-    (row,) = json.loads((tmp_path / "p.json").read_text())
-    assert row["mean"] == predict(image, [file])[0].mean
+    cif = demo / "Al_fcc/structure.cif"
+    call = ("predict", "--model", folder, file, file, "--cif", cif, "--structure", cif)
+    assert run(*call, "--output", tmp_path / "p.json")[0] == 0
+    rows = json.loads((tmp_path / "p.json").read_text())
+    assert [row["mean"] for row in rows] == [predict(image, [file])[0].mean] * 2
+    with pytest.raises(StudyError, match="--structure or --cif: 3 files for 2 densities"):
+        run(*call, "--cif", cif)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +73,9 @@ def test_export_then_predict(finished: Path, image: Ensemble, demo: Path, tmp_pa
     [
         ((), "give --study with --model"),
         (("--study", "results/x"), "give --study with --model"),
-        (("--exported", "x", "--model", "image"), "do not go with --exported"),
-        (("--exported", "x", "--output", "x.xlsx"), "must end in .csv or .json"),
+        (("--model", "fusion"), "--model fusion: no such folder; .* add --study"),
+        (("--model", ".", "--level", "all"), "--target and --level go with --study"),
+        (("--model", ".", "--output", "x.xlsx"), "must end in .csv or .json"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options: tuple[str, ...], message: str) -> None:
@@ -83,5 +87,5 @@ def test_options_that_make_no_sense_are_named(options: tuple[str, ...], message:
 def test_help_names_the_options(command: str) -> None:
     code, text = run(command, "--help")
     assert code == 0
-    for option in ("--model", "--target", "--level", "--output"):
+    for option in ("--model", "--target", "--level", "--output", *(["--cif"] if command == "predict" else [])):
         assert option in text

@@ -159,21 +159,28 @@ def test_unfinished_study_is_named(tmp_path: Path) -> None:
         read_study(tmp_path, model="image")
 
 
-def test_one_structure_serves_one_density(image: Ensemble, demo: Path) -> None:
-    with pytest.raises(StudyError, match="--structure belongs to one density file"):
-        predict(image, [chgcar(demo, name) for name in KNOWN], structure=demo / "Al_fcc/structure.cif")
+def test_structures_are_one_a_density_or_one_for_all(image: Ensemble, demo: Path) -> None:
+    densities = [chgcar(demo, name) for name in KNOWN]
+    with pytest.raises(StudyError, match=r"3 files for 2 densities; give one a density"):
+        predict(image, densities, structures=[demo / "Al_fcc/structure.cif"] * 3)
 
 
-def test_structure_gives_the_elements_of_a_file_without(image: Ensemble, demo: Path, tmp_path: Path) -> None:
-    text = lzma.decompress(chgcar(demo, "Al_fcc").read_bytes()).split(b"\n")
-    assert text[5].strip() == b"Al"
-    (tmp_path / "x.CHGCAR").write_bytes(b"\n".join([b"unknown", *text[1:5], *text[6:]]))
-    (without,) = predict(image, [tmp_path / "x.CHGCAR"])
+def test_structures_give_the_elements_of_files_without(image: Ensemble, demo: Path, tmp_path: Path) -> None:
+    densities, structures = [], []
+    for name in KNOWN:
+        lines = lzma.decompress(chgcar(demo, name).read_bytes()).split(b"\n")
+        assert lines[5].split()[0] == name[:2].encode()
+        densities.append(tmp_path / f"{name}.CHGCAR")
+        densities[-1].write_bytes(b"\n".join([b"unknown", *lines[1:5], *lines[6:]]))
+        structures.append(tmp_path / f"elsewhere-{name}.poscar")
+        read_density(chgcar(demo, name)).structure.to_file(str(structures[-1]), fmt="poscar")
+    (without,) = predict(image, densities[:1])
     assert str(without.refused).startswith("element symbols unknown: ")
-    poscar = tmp_path / "elsewhere.poscar"
-    read_density(chgcar(demo, "Al_fcc")).structure.to_file(str(poscar), fmt="poscar")
-    (given,) = predict(image, [tmp_path / "x.CHGCAR"], structure=poscar)
-    assert given.mean == predict(image, [chgcar(demo, "Al_fcc")])[0].mean
+    truth = predict(image, [chgcar(demo, name) for name in KNOWN])
+    given = predict(image, densities, structures=structures)
+    assert [(one.formula, one.mean) for one in given] == [(one.formula, one.mean) for one in truth]
+    twice = predict(image, densities[:1] * 2, structures=structures[:1])
+    assert [one.mean for one in twice] == [truth[0].mean] * 2
 
 
 def test_splits_name_every_material_once(image: Ensemble) -> None:

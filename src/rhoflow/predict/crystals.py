@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class NewCrystal:
 
 
 def read_crystals(
-    densities: Sequence[Path], study: Study, *, structure: Path | None, images: bool, level: str | None
+    densities: Sequence[Path], study: Study, *, structures: Sequence[Path], images: bool, level: str | None
 ) -> list[NewCrystal]:
     """Read density files and make the inputs of a network, in the order given.
 
@@ -79,8 +80,8 @@ def read_crystals(
     ----------
     study : Study
         Its sections field, raw, deformation, grid, slices and text are used.
-    structure : Path or None
-        POSCAR or CIF with the elements of a VASP 4 file.
+    structures : sequence of Path
+        CIF or POSCAR files with the elements of VASP 4 files, one a density; or none.
     images : bool
         Whether the network reads images.
     level : str or None
@@ -88,7 +89,7 @@ def read_crystals(
     """
     with tempfile.TemporaryDirectory(prefix="rhoflow-predict-") as folder:
         shard = _Shard(Path(folder), study)
-        shard.ingest(densities, structure)
+        shard.ingest(densities, structures)
         if images:
             shard.slice()
         if level:
@@ -112,9 +113,10 @@ class _Shard:
         self.sides: dict[str, tuple[float, float]] = {}
         self.texts: dict[str, str] = {}
 
-    def ingest(self, densities: Sequence[Path], structure: Path | None) -> None:
+    def ingest(self, densities: Sequence[Path], structures: Sequence[Path]) -> None:
         plan = self.folder / "new.json"
-        materials = [_entry(_id(k), path, structure) for k, path in enumerate(densities)]
+        paired = zip(densities, structures or repeat(None, len(densities)), strict=True)
+        materials = [_entry(_id(k), path, structure) for k, (path, structure) in enumerate(paired)]
         write_json(plan, {"shard": "new", "materials": materials})
         report = ingest_shard(
             plan,

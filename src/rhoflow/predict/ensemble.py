@@ -74,7 +74,7 @@ class Prediction:
 
 
 def predict(
-    ensemble: Ensemble, densities: Sequence[Path], *, structure: Path | None = None, force: bool = False
+    ensemble: Ensemble, densities: Sequence[Path], *, structures: Sequence[Path] = (), force: bool = False
 ) -> list[Prediction]:
     """Predict new crystals by all runs of an ensemble, each crystal by itself, in the order given.
 
@@ -82,8 +82,8 @@ def predict(
     ----------
     densities : sequence of Path
         CHGCAR, CHG, cube or MP object, plain or compressed; AECCARs and run files are looked for beside them.
-    structure : Path or None
-        POSCAR or CIF with the elements of a single VASP 4 file.
+    structures : sequence of Path
+        CIF or POSCAR files with the elements of VASP 4 files: one a density in the same order, one for all, or none.
     force : bool
         Predict what the networks have not seen the like of, too, with a warning.
 
@@ -94,13 +94,16 @@ def predict(
     """
     if not densities:
         raise StudyError("no density file: name at least one CHGCAR")
-    if structure and len(densities) > 1:
-        raise StudyError("--structure belongs to one density file; predict the others by calls of their own")
+    if len(structures) not in (0, 1, len(densities)):
+        raise StudyError(
+            f"--structure or --cif: {len(structures)} files for {len(densities)} densities; give one a density,"
+            " in the same order, or one for all"
+        )
     wants = NETWORKS[ensemble.card.model].inputs
     crystals = read_crystals(
         densities,
         ensemble.study,
-        structure=structure,
+        structures=list(structures) * len(densities) if len(structures) == 1 else structures,
         images="images" in wants,
         level=ensemble.card.level if "texts" in wants else None,
     )

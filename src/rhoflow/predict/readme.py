@@ -24,7 +24,7 @@ def describe(card: Card) -> str:
         f" trained on the density field `{study['field']}`; starting weights {'; '.join(weights)}.",
         "",
         "```bash",
-        "rhoflow predict --exported <this folder> CHGCAR",
+        "rhoflow predict --model <this folder> CHGCAR",
         "```",
         "",
         "| part | n a run | R2 | RMSE | MAE |",
