@@ -258,11 +258,13 @@ def series_of(base):
 
 
 def parent_weights(parent, pattern):
-    """Input function: weights of the runs that the job's runs are built on, of the same folds and seeds."""
+    """Input function: weights of the runs that the job's runs are built on, if any, of the same folds and seeds."""
 
     def of_job(wildcards):
         model = parent_of(wildcards.model, parent)
         files = run_files(f"{model}/{pattern}", "model.safetensors")
+        if parent not in STUDY.fusion.parents:
+            return []
         return [file.format(**wildcards) for file in files]
 
     return of_job
@@ -400,5 +402,7 @@ def searched_parents(wildcards):
     return [
         f"{ROOT}/{chosen_file(parent, wildcards.target, level, wildcards.fold)}"
         for parent, level in levels.items()
-        if wildcards.model == "fusion" and parent in STUDY.search.models
+        if wildcards.model == "fusion"
+        and parent in STUDY.fusion.parents
+        and parent in STUDY.search.models
     ]

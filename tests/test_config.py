@@ -40,7 +40,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key of ablation": ({"ablation": {"fraction": [25]}}, r"ablation.fraction: .*did you mean 'fractions'\?"),
     "twin of fusion alone": (
         {"ablation": {"random": ["fusion"]}},
-        r"ablation.random = .*: .* list image and text too",
+        r"ablation.random: fusion is built on the image and text runs of its kind; list image and text too",
+    ),
+    "scalar fusion without image": (
+        {"models": ["text", "fusion"], "fusion": {"kind": "scalar"}},
+        r"models: fusion is built on the image runs of its kind; list image too",
+    ),
+    "twin of a scalar fusion alone": (
+        {"fusion": {"kind": "scalar"}, "ablation": {"random": ["text", "fusion"]}},
+        r"ablation.random: fusion is built on the image runs of its kind; list image too",
     ),
     "twin of no model": (
         {"models": ["image"], "ablation": {"random": ["text"]}},
@@ -110,6 +118,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_config_names_key_value_and_remedy(config: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         load_study(config)
+
+
+def test_scalar_fusion_asks_for_no_text_network() -> None:
+    scalar = {"models": ["image", "fusion"], "fusion": {"kind": "scalar"}}
+    assert load_study(scalar | {"ablation": {"random": ["image", "fusion"]}}).models == ("image", "fusion")
 
 
 def test_union_tags_are_no_part_of_the_path() -> None:

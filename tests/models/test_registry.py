@@ -22,7 +22,7 @@ def _registry():
 
 def test_entry_knows_what_it_needs():
     entry = _registry()["image"]
-    assert (entry.name, entry.options, entry.inputs, entry.parents) == ("image", Options, ("images",), ())
+    assert (entry.name, entry.options, entry.inputs, entry.parents(None)) == ("image", Options, ("images",), ())
 
 
 def test_duplicate_name_raises():

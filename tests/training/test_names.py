@@ -158,11 +158,21 @@ def test_fusion_is_built_on_the_series_that_share_its_change(model: str, image: 
     assert (parent_of(model, "image"), parent_of(model, "text")) == (image, text)
 
 
-def test_every_parent_of_a_series_is_a_series() -> None:
-    kinds = network_kinds(_study(ablation=EVERYTHING))
+@pytest.mark.parametrize("kind", ["penultimate", "scalar"])
+def test_every_parent_of_a_series_is_a_series(kind: str) -> None:
+    study = _study(ablation=EVERYTHING, fusion={"kind": kind})
+    kinds = network_kinds(study)
     for model, level in kinds:
-        for parent in NETWORKS[base_of(model)[0]].parents:
+        entry = NETWORKS[base_of(model)[0]]
+        for parent in entry.parents(entry.take_options(study)):
             assert (parent_of(model, parent), run_level(parent, level)) in kinds
+
+
+@pytest.mark.parametrize(("kind", "parents"), [("penultimate", ("image", "text")), ("scalar", ("image",))])
+def test_scalar_fusion_is_built_on_the_image_run_alone(kind: str, parents: tuple[str, ...]) -> None:
+    study = _study(fusion={"kind": kind})
+    entry = NETWORKS["fusion"]
+    assert entry.parents(entry.take_options(study)) == parents
 
 
 def test_other_images_have_views_of_their_own() -> None:

@@ -83,13 +83,6 @@ class Ablation(Section):
                 raise ValueError(f"{name!r} means something else behind a model's name; choose another one")
         return images
 
-    @field_validator("random", "models")
-    @classmethod
-    def _parents(cls, models: tuple[NetworkName, ...]) -> tuple[NetworkName, ...]:
-        if "fusion" in models and not {"image", "text"} <= set(models):
-            raise ValueError("fusion is built on the image and text runs of its kind; list image and text too")
-        return models
-
     @field_validator("side")
     @classmethod
     def _image_first(cls, side: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,12 +95,18 @@ def check_ablation(
     ablation: Ablation,
     *,
     models: Sequence[str],
+    parents: Sequence[str],
     levels: Sequence[str],
     targets: Sequence[str],
     field: str,
     slices: SliceOptions,
 ) -> None:
     """Compare with the rest of the study.
+
+    Parameters
+    ----------
+    parents : sequence of str
+        Networks whose runs a fusion network is built on.
 
     Raises
     ------
@@ -122,6 +121,8 @@ def check_ablation(
         ("targets", ablation.targets, targets),
     ):
         _check_known(key, asked, known)
+    for key, built in (("random", ablation.random), ("models", ablation.models)):
+        check_fusion(f"ablation.{key}", built, parents)
     for name, images in ablation.images.items():
         path = f"ablation.images.{name}"
         try:
@@ -137,6 +138,13 @@ def check_ablation(
             )
         if (images.field or field, other) == (field, slices):
             raise ValueError(f"{path}: the study's own images again; give a field, or keys of slices, that differ")
+
+
+def check_fusion(key: str, models: Sequence[str], parents: Sequence[str]) -> None:
+    """Raise ValueError if some models hold the fusion network without those whose runs it is built on."""
+    if "fusion" in models and not set(parents) <= set(models):
+        both = " and ".join(parents)
+        raise ValueError(f"{key}: fusion is built on the {both} runs of its kind; list {both} too")
 
 
 def _check_known(key: str, asked: Sequence[str], known: Sequence[str]) -> None:

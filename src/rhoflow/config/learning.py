@@ -113,6 +113,11 @@ class Fusion(Section):
         " scalar: the image network's prediction beside the mean-pooled pretrained text, a dense layer of 32 (v1)",
     )
 
+    @property
+    def parents(self) -> tuple[Literal["image", "text"], ...]:
+        """Networks whose runs a fusion network is built on: of v1 the image network alone."""
+        return ("image",) if self.kind == "scalar" else ("image", "text")
+
 
 class Clip(Section):
     """The CLIP network: an image and a text tower of open_clip, and a linear layer on both embeddings."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from rhoflow.config.ablation import Ablation, check_ablation
+from rhoflow.config.ablation import Ablation, check_ablation, check_fusion
 from rhoflow.config.density import Clean, Deformation, DensityField, Grid, SliceOptions
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, TextModel, Training
@@ -155,9 +155,8 @@ class Study(Section):
         return values
 
     @model_validator(mode="after")
-    def _fusion_needs_both(self) -> Self:
-        if "fusion" in self.models and not {"image", "text"} <= set(self.models):
-            raise ValueError("models: fusion is built on the image and text runs; list image and text too")
+    def _fusion_needs_its_parents(self) -> Self:
+        check_fusion("models", self.models, self.fusion.parents)
         return self
 
     @model_validator(mode="after")
@@ -196,6 +195,7 @@ class Study(Section):
             self.ablation,
             models=networks,
             levels=self.levels,
+            parents=self.fusion.parents,
             targets=self.targets,
             field=self.field,
             slices=self.slices,

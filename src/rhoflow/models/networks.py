@@ -171,7 +171,9 @@ def text_network(options: TextOptions, parents: Parents) -> Network:
     return Network(backbone, _readout(backbone, options), {"text": _text_weights(options)})
 
 
-@NETWORKS.register("fusion", options=FusionOptions, inputs=("images", "texts"), parents=("image", "text"))
+@NETWORKS.register(
+    "fusion", options=FusionOptions, inputs=("images", "texts"), parents=lambda options: options.fusion.parents
+)
 def fusion_network(options: FusionOptions, parents: Parents) -> Network:
     """Build on the trained image and text networks, their last layers replaced by two new ones on both.
 

@@ -26,15 +26,15 @@ class Entry(Generic[Make]):
         Section with the parts of the study that the model depends on; nothing else may change its result.
     inputs : tuple of str
         What it reads, e.g. ``("images", "texts")``.
-    parents : tuple of str
-        Models whose run of the same target, fold and seed it is built on.
+    parents : callable
+        From the options to the models whose run of the same target, fold and seed it is built on.
     """
 
     name: str
     make: Make
     options: type[Section]
     inputs: tuple[str, ...]
-    parents: tuple[str, ...]
+    parents: Callable[[Any], tuple[str, ...]]
 
     def take_options(self, study: Any) -> Section:
         """Options of this model, its fields taken from the study's sections of the same name."""
@@ -55,7 +55,12 @@ class Registry(Generic[Make]):
         self._entries: dict[str, Entry[Make]] = {}
 
     def register(
-        self, name: str, *, options: type[Section], inputs: tuple[str, ...], parents: tuple[str, ...] = ()
+        self,
+        name: str,
+        *,
+        options: type[Section],
+        inputs: tuple[str, ...],
+        parents: Callable[[Any], tuple[str, ...]] = lambda options: (),
     ) -> Callable[[Make], Make]:
         """Register the decorated function under `name` (arguments: `Entry`).
 

@@ -27,8 +27,6 @@ Edges = dict[str, list[str]]
 SNAPSHOT = "catalog/materials_project.jsonl.gz"
 CATALOG = "catalog/materials.parquet"
 KEPT, TARGETS, SPLITS = (f"dataset/{name}" for name in ("kept.csv", "targets.parquet", "splits.json"))
-# Series that are built on others: their backbones.
-BUILT_ON = {"fusion": ("image", "text")}
 # Figures of what the models see, and the stores that they show.
 _INPUT_FIGURES = {
     "slices": ("slices/{shard}.npz",),
@@ -48,7 +46,7 @@ def trail(root: Path, study: Study) -> Edges:
         run = folder.relative_to(root).as_posix()
         _, model, target, level, fold, seed = run.split("/")
         series.setdefault(f"series/{model}/{target}/{level}", []).extend([f"{run}/{METRICS}", f"{run}/{PREDICTIONS}"])
-        edges |= _of_run(root, run, (model, target, level), fold, seed)
+        edges |= _of_run(root, run, (model, target, level), fold, seed, study.fusion.parents)
     edges |= series
     edges |= _of_results(root, study, list(series))
     for view in sorted({name for sources in edges.values() for name in sources if name.startswith("views/")}):
@@ -63,13 +61,15 @@ def trail(root: Path, study: Study) -> Edges:
     return {name: edges[name] for name in sorted(edges)}
 
 
-def _of_run(root: Path, run: str, kind: tuple[str, str, str], fold: str, seed: str) -> Edges:
+def _of_run(
+    root: Path, run: str, kind: tuple[str, str, str], fold: str, seed: str, built_on: tuple[str, ...]
+) -> Edges:
     """Edges of one run's files: to its weights, where it has any, and of these to parents and views."""
     model, target, level = kind
     base, _ = base_of(model)
     levels = {view_level(model, level), *([view_level(model, NO_TEXT)] if base in (*READERS["image"], LLM) else [])}
     made_from = [f"views/{target}.{one}.{fold.removeprefix('fold')}.json" for one in sorted(levels)]
-    for parent in BUILT_ON.get(base, ()):
+    for parent in built_on if base == "fusion" else ():
         own = level if parent == "text" else NO_TEXT
         weights = f"runs/{parent_of(model, parent)}/{target}/{own}/{fold}/{seed}/{WEIGHTS}"
         made_from += [weights] if (root / weights).exists() else []

@@ -101,7 +101,7 @@ class Pack:
         """Folders of the runs of the same fold and seed that `key` is built on."""
         keys = {
             name: RunKey(parent_of(self.model, name), key.target, run_level(name, key.level), key.fold, key.seed)
-            for name in self.entry.parents
+            for name in self.entry.parents(self.options)
         }
         return {name: parent.folder(self.root) for name, parent in keys.items()}
 

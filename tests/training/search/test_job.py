@@ -22,8 +22,9 @@ TRAINING = tiny.tiny_training(frozen_levels=(), devices=2)
 FILE = chosen_file("image", "k_vrh", "none", 0)
 
 
-def _study(options, **search):
+def _study(options, kind="penultimate", **search):
     return Study(
+        fusion={"kind": kind},
         image=options.image,
         language=options.language,
         readout=options.readout,
@@ -109,6 +110,24 @@ def test_fusion_trains_its_parents_inside_the_inner_folds(search, tmp_path, monk
     training = set(DATA.ids[DATA.rows("train")].tolist())
     assert seen == [("image", [training, training]), ("text", [training, training])]
     assert not (tmp_path / "one" / "scratch/search/fusion/k_vrh/formula/fold0/parents").exists()
+
+
+def test_scalar_fusion_trains_no_text_network(search, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def train(pack, runs, load):
+        seen.append(pack.model)
+
+    def stop(self, score, n):
+        raise StopError
+
+    seen = []
+    monkeypatch.setattr(module, "train_pack", train)
+    monkeypatch.setattr(module.Trials, "run", stop)
+    with pytest.raises(StopError):
+        search(model="fusion", level="formula", models=("fusion",), kind="scalar")
+    assert seen == ["image"]
 
 
 def test_fusion_builds_on_what_was_chosen_for_its_parents(search, tmp_path):

@@ -143,7 +143,8 @@ def search_job(
     inner = inner_folds(data, groups, study.search.inner_folds)
     pack = _pack(study, folder / "parents", model, target, level, frozen)
     parents = [
-        _pack(study, folder / "parents", name, target, run_level(name, level), frozen) for name in pack.entry.parents
+        _pack(study, folder / "parents", name, target, run_level(name, level), frozen)
+        for name in pack.entry.parents(pack.options)
     ]
     searched = [
         _with_chosen(one, root, fold, len(inner)) if one.model in study.search.models else one for one in parents
