@@ -85,6 +85,13 @@ rule catalog:
         " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
 
 
+# Weights of the networks, and downloads at a time: `plan` counts them, but neither makes it run again, because until it
+# has run a dry run cannot tell what a new seed or level would train.
+TRAINED = [network.word for network in trained(STUDY, network_runs(STUDY))]
+DOWNLOADS = workflow.resource_settings.resources.get("download")
+AT_ONCE = "" if DOWNLOADS is None else f"--downloads {DOWNLOADS.value}"
+
+
 # A checkpoint: what follows compares the manifests' content, so only shards that changed rerun.
 # What it says of disk and downloads goes to the terminal too, and it stops where the disk lacks room.
 checkpoint plan:
@@ -110,16 +117,20 @@ checkpoint plan:
         root=root,
         shards=STUDY.shards,
         snapshot=f"--snapshot {SNAPSHOT}" if GIVEN_TEXTS else "",
-        # Whole sections: what is kept of the downloads takes disk.
+        # Whole sections: what is kept of the downloads takes disk, and so do other images.
         options=STUDY.model_dump_json(
-            include={"source", "shards", "raw", "field", "grid", "slices", "dos"}
+            include=dict.fromkeys(
+                ["source", "shards", "raw", "field", "grid", "slices", "dos"], True
+            )
+            | {"ablation": {"images"}}
         ),
         code=code_of("plan"),
     message:
         "Plan {STUDY.shards} shards"
     shell:
         "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}"
-        " {params.snapshot} --root {params.root} --options {params.options:q} 2>&1 | tee {log}"
+        " {params.snapshot} --root {params.root} --options {params.options:q}"
+        " {AT_ONCE} --trained {TRAINED} 2>&1 | tee {log}"
 
 
 rule ingest:

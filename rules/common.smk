@@ -22,6 +22,7 @@ from rhoflow.report.names import (
 )
 from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint
+from rhoflow.sources.trained import trained
 from rhoflow.training.names import (
     NETWORK_FILES,
     RUN_FILES,
@@ -30,6 +31,7 @@ from rhoflow.training.names import (
     estimate_file,
     llm_kinds,
     network_kinds,
+    network_runs,
     parent_of,
     plain_kinds,
     series_folds,

@@ -27,6 +27,8 @@ from rhoflow.sources.plan import write_plan
 from rhoflow.sources.rows import FIXED
 from rhoflow.sources.samples import KINDS, kind_of, sample_kind
 from rhoflow.sources.stable import parquet_bytes
+from rhoflow.sources.trained import Trained, trained
+from rhoflow.training.names import network_runs
 
 CRYSTALS = ("AgCl_rocksalt", "Al_fcc", "C_diamond", "CuCl_zincblende", "Ni_fcc", "TiCoSb_half-heusler")
 FACTOR = 1.5  # what is said and what is written differ by no more
@@ -77,14 +79,38 @@ def test_grids_are_as_large_as_was_said(crystals: Path, edge: int) -> None:
     assert 1 / FACTOR < said.disk / store.stat().st_size < FACTOR
 
 
-@pytest.mark.parametrize(("pixels", "fourier", "png"), [(75, False, True), (96, True, True), (299, False, False)])
-def test_images_are_as_large_as_was_said(crystals: Path, pixels: int, fourier: bool, png: bool) -> None:
-    options = SliceOptions(pixels=pixels, fourier=fourier, png=png)
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (75, {"fourier": False, "png": True}),
+        (96, {"fourier": True, "png": True}),
+        (299, {"fourier": False, "png": False}),
+        (90, {"planes": 3, "png": False}),
+        (80, {"planes": 3, "fourier": True, "png": True}),
+    ],
+)
+def test_images_are_as_large_as_was_said(crystals: Path, pixels: int, options: dict[str, Any]) -> None:
+    options = SliceOptions(pixels=pixels, **options)
     said = needs_of(crystals, slices=options)["slices"]
-    store = crystals / f"slices-{pixels}/0000.npz"
+    store = crystals / f"slices-{pixels}-{options.planes}/0000.npz"
     slice_shard(ingest(crystals, "native"), store, field="total", options=options, shape=(32, 32, 32))
     written = sum(path.stat().st_size for path in store.parent.iterdir() if not path.name.endswith(".json"))
     assert 1 / FACTOR < said.disk / written < FACTOR
+
+
+def test_other_images_are_as_large_as_was_said(crystals: Path) -> None:
+    images = {"three": {"slices": {"planes": 3, "pixels": 60}}, "plain": {"slices": {"pixels": 60}}}
+    study = Study(slices={"pixels": 96, "fourier": True}, ablation={"images": images})
+    said = needs_of(crystals, slices=study.slices, ablation=study.ablation)
+    archive = ingest(crystals, "native")
+    for name in images:
+        # As the rule `images` cuts them: pictures and spectra are of the study's own images.
+        options = study.with_images(name).slices.model_copy(update={"png": False, "fourier": False})
+        store = crystals / f"images/{name}/0000.npz"
+        slice_shard(archive, store, field="total", options=options, shape=(32, 32, 32))
+        assert 1 / FACTOR < said[f"images/{name}"].disk / store.stat().st_size < FACTOR
+    done = needs_of(crystals, slices=study.slices, ablation=study.ablation)
+    assert done["images/three"].materials == 0 < done["slices"].materials
 
 
 def test_object_of_the_materials_project_is_as_large_as_was_said(shared_data: Path, tmp_path: Path) -> None:
@@ -167,7 +193,56 @@ def test_kept_downloads_take_disk_and_others_only_what_is_in_flight(
     else:
         assert needs["downloads"].disk == 0
         [flight] = [need for stage, need in needs.items() if stage.startswith("in flight")]
-        assert 2 * LARGE < flight.disk / estimates.os.cpu_count() < needs["raw"].disk
+        jobs = min(estimates.os.cpu_count() or 1, 2)
+        assert 2 * LARGE < flight.disk / jobs < needs["raw"].disk
+
+
+@pytest.mark.parametrize(
+    ("downloads", "connections", "jobs"),
+    [(8, 4, 2), (8, 8, 1), (4, 8, 1), (8, 1, 2), (None, 4, 2)],
+    ids=["two jobs", "one job", "capped job", "two shards", "no limit but the shards"],
+)
+def test_no_more_is_in_flight_than_shards_and_downloads_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, downloads: int | None, connections: int, jobs: int
+) -> None:
+    monkeypatch.setattr(estimates.os, "cpu_count", lambda: 64)
+    root = remote_study(tmp_path, n=100, size=LARGE)
+    study = Study(source=MaterialsProjectSource(connections=connections))
+    materials = read_materials(root / "catalog/materials.parquet")
+    needs = {need.stage: need for need in estimate(materials, root, study, downloads=downloads)}
+    # A job holds its half of the archive twice until it is whole, and what it has fetched ahead.
+    said = jobs * (needs["raw"].disk / 2 + 2 * connections * LARGE)
+    assert needs[f"in flight ({jobs} jobs)"].disk == pytest.approx(said)
+
+
+def test_networks_count_unless_their_size_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = remote_study(tmp_path, n=2, size=LARGE)
+    for name in ("image/k_vrh/none/fold0", "image-f50/k_vrh/none/fold0", "images/k_vrh/none/fold0"):
+        folder = root / f"runs/{name}/seed0"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").touch()
+    study = Study(
+        source=MaterialsProjectSource(),
+        image={"backbone": "inception_v3"},
+        language={"backbone": "package:other"},
+        models=["image", "text"],
+        ablation={"fractions": [50], "models": ["image"], "targets": ["k_vrh"]},
+    )
+    runs = network_runs(study)
+    assert runs == {"image": 2 * 3 + 3, "text": 2 * 3 * 3}  # targets, folds, levels
+    words = [network.word for network in trained(study, runs)]
+    set_free(monkeypatch, 1e12)
+    networks = [Trained.parse(word) for word in words]
+    check_disk(root / "catalog/materials.parquet", root, study, trained=networks)
+    shown = capsys.readouterr().out
+    [line] = [line.split() for line in shown.splitlines() if line.startswith("image (7 runs)")]
+    assert float(line[-1]) == pytest.approx(7 * 4 * 23e6 / 1e9, rel=0.05)
+    assert "not counted: the weights of 18 text runs" in shown
+    set_free(monkeypatch, 0.4e9)
+    with pytest.raises(StudyError, match=r"fewer runs \(ablation"):
+        check_disk(root / "catalog/materials.parquet", root, study, trained=networks)
 
 
 def test_all_electron_files_are_fetched_and_stored_too(tmp_path: Path) -> None:

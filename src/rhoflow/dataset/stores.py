@@ -10,18 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rhoflow.dataset.names import EMBEDDINGS, IMAGES, SLICES, image_folder
+from rhoflow.dataset.names import EMBEDDINGS, SLICES, image_folder
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import digest_arrays, digest_json
 from rhoflow.materials.integrity import check_content, known_digests, readable
-from rhoflow.materials.shards import ShardReport, read_report
+from rhoflow.materials.shards import SUFFIXES, ShardReport, read_report
 from rhoflow.sources.plan import plan_paths
 from rhoflow.text.shards import read_texts
 
-# Folder of each stage below the study's result folder, in the order of the stages, and the suffix of its stores.
-STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl"}
-# Of a stage that few studies have; a material that it rejects stays in the study.
-FURTHER_STORES = {EMBEDDINGS: ".npz"}
+# Folders of the stages that every study has, below its result folder and in their order; a material that a further
+# stage rejects stays in the study.
+STORES = ("raw", "grids", "slices", "text")
 KEPT = "dataset/kept.csv"
 
 Shards = Mapping[str, list[str]]
@@ -31,8 +30,7 @@ NewArray = Callable[[tuple[int, ...], type[np.float32]], NDArray[np.float32]]
 
 def store_path(root: Path, folder: str, shard: str) -> Path:
     """Store of one shard, e.g. ``slices/0003.npz``; other images have folders of their own, ``images/<name>``."""
-    kind = SLICES if folder.startswith(f"{IMAGES}/") else folder
-    return root / folder / f"{shard}{(STORES | FURTHER_STORES)[kind]}"
+    return root / folder / f"{shard}{SUFFIXES[folder.partition('/')[0]]}"
 
 
 def read_reports(root: Path, folder: str) -> list[ShardReport]:

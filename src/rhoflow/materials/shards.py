@@ -16,6 +16,17 @@ from rhoflow.materials.digests import read_json, write_json
 
 Item = TypeVar("Item")
 
+# Stores of a stage are ``<folder>/<shard><suffix>``; other images (ablation.images) lie in ``images/<name>``.
+SUFFIXES = {
+    "raw": ".h5",
+    "grids": ".zarr.zip",
+    "slices": ".npz",
+    "images": ".npz",
+    "text": ".jsonl",
+    "dos": ".h5",
+    "embeddings": ".npz",
+}
+
 
 @dataclass
 class ShardReport:

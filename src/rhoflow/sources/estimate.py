@@ -2,14 +2,15 @@
 
 Sizes follow from those of the density files, the grid and the images. The ratios below are means over the files named
 in `sources.samples` and over the demo crystals; a single material may miss them by a factor of 2, a study stays
-within 1.5 (tests/sources/test_estimate.py). Trained networks are not counted.
+within 1.5 (tests/sources/test_estimate.py). Trained networks count as far as the size of their backbones is known;
+the embeddings of structures, tables and figures, which are small, do not.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,21 +18,22 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from rhoflow.config import DirectorySource, Study
+from rhoflow.config import DirectorySource, SliceOptions, Study
 from rhoflow.errors import StudyError
-from rhoflow.materials.shards import read_report
+from rhoflow.materials.shards import SUFFIXES, read_report
 from rhoflow.sources.rows import REMOTE
 from rhoflow.sources.samples import KINDS, kind_of, sample_kind
+from rhoflow.sources.trained import Trained
 
 GB = 1e9
 DOWNLOADS = Path("downloads")  # where kept objects lie, <bucket>/<key>
-STORES = {"raw": ".h5", "grids": ".zarr.zip", "slices": ".npz", "text": ".jsonl", "dos": ".h5"}
+WEIGHTS = "model.safetensors"  # of a run
 ARCHIVED = {"native": 8.0, "float32": 4.0, "none": 4.0}  # bytes a number, not compressed
 # The same of the unified grid, float32 with zstd, which finds the equal points of symmetric crystals: measured
 # 1.2-2.9 on VASP files and demo crystals, 3.1 on an object of the Materials Project.
 UNIFIED = {"local": 2.0, "remote": 3.1}
 PIXEL = 4.0  # float32, not compressed
-PNG = 11.0  # over pixels^1.5; measured 7.6-8.0 kB at 75, 9.8-12.4 kB at 96, 42-59 kB at 299
+PNG = 11.0  # over pixels^1.5; measured 7-8 kB at 75, 9-12 kB at 96, 35-59 kB at 299; three planes 12 % more
 TEXT = 5e3  # text at three levels, digests and statistics: 2-5 kB a material
 DOS = 5e4  # 2001 energies and two spins, float64
 
@@ -56,7 +58,9 @@ class Need:
     disk: float
 
 
-def check_disk(catalog: Path, root: Path, study: Study) -> None:
+def check_disk(
+    catalog: Path, root: Path, study: Study, *, trained: Sequence[Trained] = (), downloads: int | None = None
+) -> None:
     """Print what a study still needs, stage by stage, and stop where the disk lacks it.
 
     Parameters
@@ -66,7 +70,11 @@ def check_disk(catalog: Path, root: Path, study: Study) -> None:
     root : Path
         Result folder of the study; materials that are in its stores need nothing more.
     study : Study
-        Its sections source, raw, field, grid, slices and dos count.
+        Its sections source, raw, field, grid, slices, dos and ablation.images count.
+    trained : sequence of Trained
+        Networks that the study will train.
+    downloads : int, optional
+        Downloads at a time, all jobs together; None: each core of this machine may have a job that downloads.
 
     Raises
     ------
@@ -74,12 +82,39 @@ def check_disk(catalog: Path, root: Path, study: Study) -> None:
         If less is free than needed, with what other settings would need.
     """
     materials = read_materials(catalog)
-    needs = estimate(materials, root, study)
+    networks = _networks(trained, root)
+    needs = [*estimate(materials, root, study, downloads=downloads), *networks]
     free = float(shutil.disk_usage(_existing(root)).free)
-    shown = _show(needs, free)
+    shown = "\n".join([_show(needs, free), *_not_counted(trained)])
     print(shown, flush=True)
     if _disk(needs) > free:
-        raise StudyError(f"{root}: the disk is too small.\n{shown}\n{_remedies(materials, root, study)}")
+        less = {
+            raw: estimate(materials, root, study.model_copy(update={"raw": raw}), downloads=downloads)
+            for raw in ("float32", "none")
+        }
+        others = {raw: _disk([*other, *networks]) for raw, other in less.items()}
+        remedies = _remedies(study, _disk(needs), others, networks=bool(networks))
+        raise StudyError(f"{root}: the disk is too small.\n{shown}\n{remedies}")
+
+
+def _networks(trained: Sequence[Trained], root: Path) -> list[Need]:
+    """Weights of the runs that are not there yet."""
+    needs = []
+    for network in trained:
+        folders = (f"runs/{name}/*/*/fold*/seed*/{WEIGHTS}" for name in (network.model, f"{network.model}-*"))
+        left = max(0, network.runs - sum(1 for pattern in folders for _ in root.glob(pattern)))
+        if network.size and left:
+            needs.append(Need(f"{network.model} ({left} runs)", 0, 0.0, left * network.size))
+    return needs
+
+
+def _not_counted(trained: Sequence[Trained]) -> list[str]:
+    """Say which networks the sum leaves out."""
+    return [
+        f"not counted: the weights of {network.runs} {network.model} runs, whose backbone's size is not known here"
+        for network in trained
+        if not network.size
+    ]
 
 
 def read_materials(catalog: Path) -> pd.DataFrame:
@@ -113,13 +148,15 @@ def _count_numbers(materials: pd.DataFrame) -> pd.DataFrame:
     return materials
 
 
-def estimate(materials: pd.DataFrame, root: Path, study: Study) -> list[Need]:
+def estimate(materials: pd.DataFrame, root: Path, study: Study, *, downloads: int | None = None) -> list[Need]:
     """Estimate what each stage still downloads and writes.
 
     Parameters
     ----------
     materials : DataFrame
         See `read_materials`.
+    downloads : int, optional
+        See `check_disk`.
     """
     sizes = _sizes(materials, study)
     finished = {stage: _finished(materials, root, stage) for stage in sizes}
@@ -130,7 +167,7 @@ def estimate(materials: pd.DataFrame, root: Path, study: Study) -> list[Need]:
         for todo in [(size > 0) & ~finished[stage] & ~dropped]
     ]
     coming = materials["remote"] & ~finished["raw"] & ~_kept(materials, study)
-    return [*_downloads(materials[coming], sizes["raw"][coming], study), *needs]
+    return [*_downloads(materials[coming], sizes["raw"][coming], study, downloads), *needs]
 
 
 def _sizes(materials: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
@@ -140,16 +177,24 @@ def _sizes(materials: pd.DataFrame, study: Study) -> dict[str, pd.Series]:
     # AECCAR0 + AECCAR2, or AECCAR2 - AECCAR1: one more density
     fields = materials["values"] / materials["points"] + (materials["aeccars"] >= 2)
     points = materials["points"] if study.raw != "none" else grid
-    pixels = float(study.slices.pixels)
-    picture = PIXEL * pixels**2 * (2 if study.slices.fourier else 1) + (PNG * pixels**1.5 if study.slices.png else 0)
     each = pd.Series(1.0, index=materials.index)
     sizes = {
         "raw": fields * points * ARCHIVED[study.raw],
         "grids": grid * unified,
-        "slices": picture * each,
+        "slices": _picture(study.slices) * each,
         "text": TEXT * each,
     }
+    for name in study.ablation.images:  # pictures and spectra for people are of the study's own images alone
+        other = study.with_images(name).slices.model_copy(update={"png": False, "fourier": False})
+        sizes[f"images/{name}"] = _picture(other) * each
     return sizes | ({"dos": DOS * materials["has_dos"]} if study.dos else {})
+
+
+def _picture(slices: SliceOptions) -> float:
+    """Bytes that the images of one material take: planes, spectra, and a PNG for people."""
+    pixels = float(slices.pixels)
+    arrays = PIXEL * pixels**2 * slices.planes * (2 if slices.fourier else 1)
+    return arrays + (PNG * pixels**1.5 if slices.png else 0)
 
 
 def _finished(materials: pd.DataFrame, root: Path, stage: str, *, rejected: bool = True) -> pd.Series:
@@ -157,7 +202,7 @@ def _finished(materials: pd.DataFrame, root: Path, stage: str, *, rejected: bool
     done: set[str] = set()
     for shard in materials["shard"].unique():
         try:
-            report = read_report(root / stage / f"{shard}{STORES[stage]}")
+            report = read_report(root / stage / f"{shard}{SUFFIXES[stage.partition('/')[0]]}")
         except (FileNotFoundError, ValueError):
             continue  # not made yet, or cut short by a kill: it will be made
         done |= report.digests.keys() | (report.rejected.keys() if rejected else set())
@@ -175,14 +220,16 @@ def _keeps_downloads(study: Study) -> bool:
     return not isinstance(study.source, DirectorySource) and study.source.keep_downloads
 
 
-def _downloads(coming: pd.DataFrame, raw: pd.Series, study: Study) -> list[Need]:
+def _downloads(coming: pd.DataFrame, raw: pd.Series, study: Study, downloads: int | None) -> list[Need]:
     """Objects to fetch, and what of them is on the disk at a time."""
     if coming.empty or isinstance(study.source, DirectorySource):
         return []
     size = coming["size"] * (1 + coming["aeccars"] * coming["points"] / coming["values"])
-    total, jobs = float(size.sum()), os.cpu_count() or 1
+    total = float(size.sum())
     if study.source.keep_downloads:
         return [Need("downloads (kept)", len(coming), total, total)]
+    at_once = downloads // study.source.connections if downloads else os.cpu_count() or 1
+    jobs = min(max(at_once, 1), coming["shard"].nunique())
     # A job has 2 x connections objects ahead, and its shard's densities one by one until the archive is whole.
     shard = float(raw.groupby(coming["shard"]).sum().mean())
     return [
@@ -209,18 +256,15 @@ def _gb(size: float) -> str:
     return f"{size / GB:,.3f}" if size < GB else f"{size / GB:,.1f}"
 
 
-def _remedies(materials: pd.DataFrame, root: Path, study: Study) -> str:
-    """Say what to do about a disk that is too small, and what it would need."""
-    needed = _disk(estimate(materials, root, study))
-    words = []
-    for raw in ("float32", "none"):
-        less = _disk(estimate(materials, root, study.model_copy(update={"raw": raw})))
-        if less < needed:
-            words.append(f"raw: {raw} needs about {_gb(less)} GB in all")
+def _remedies(study: Study, needed: float, others: Mapping[str, float], *, networks: bool) -> str:
+    """Say what to do about a disk that is too small, and what it would need with another `raw` [bytes]."""
+    words = [f"raw: {raw} needs about {_gb(less)} GB in all" for raw, less in others.items() if less < needed]
     if _keeps_downloads(study):
         words.append("source.keep_downloads: false")
     if study.slices.png:
         words.append("slices.png: false")
+    if networks:
+        words.append("fewer runs (ablation, splits.folds, splits.repeats, seeds)")
     words += ["select fewer materials", "put results/ on a larger disk (it may be a link)"]
     return "Remedies: " + "; ".join(words)
 

@@ -126,6 +126,16 @@ def network_kinds(study: Study) -> list[tuple[str, str]]:
     return _with_variants(study, {name: NETWORK_LEVELS[name] for name in study.models if name != LLM})
 
 
+def network_runs(study: Study) -> dict[str, int]:
+    """Count the runs of each network and of its variants: targets, folds and seeds of all their series."""
+    runs: dict[str, int] = {}
+    for model, _ in network_kinds(study):
+        n = len(series_targets(study, model)) * len(series_folds(study, model)) * len(study.seeds)
+        base = base_of(model)[0]
+        runs[base] = runs.get(base, 0) + n
+    return runs
+
+
 def baseline_kinds(study: Study) -> list[tuple[str, str]]:
     """(baseline, level) of all series of all baselines, the plain ones first."""
     left_out = set(OPTIONAL_BASELINES).difference(study.baselines)
