@@ -10,6 +10,7 @@ from PIL import Image
 
 from rhoflow.config import Study, load_study
 from rhoflow.report.crystals import Picture, read_crystals
+from rhoflow.report.entries import learning_entry
 from rhoflow.report.figures import read_index, write_figures
 from rhoflow.report.names import figure_names
 from rhoflow.report.plots import distribution_figure, learning_figure, overview_figure, parity_figure, slices_figure
@@ -148,6 +149,19 @@ def test_learning_curve_is_the_history(root: Path, study: Study) -> None:
     expected = history.query("stage == 'readout'")["val_rmse"]
     np.testing.assert_allclose(curves["fold 0"].get_ydata(), expected)
     assert len([line for line in axes[1].lines if line.get_marker() == "o"]) == 2  # fold 1 improved nothing
+
+
+def test_learning_curve_in_two_parts_has_no_training_error(root: Path, study: Study) -> None:
+    """The loss of two parts is a cross entropy and a squared error: no RMSE comes of it."""
+    series = [one for one in read_series(root, study) if (one.target, one.model) == ("k_vrh", "image")]
+    styles = [
+        [line.get_linestyle() for line in learning_figure(series, two_part=two_part).axes[0].lines]
+        for two_part in (False, True)
+    ]
+    assert (styles[0].count("--"), styles[1].count("--")) == (3, 0)
+    assert styles[1].count("-") == styles[0].count("-")
+    assert "dotted training" in learning_entry("k_vrh").caption
+    assert "training (with" not in learning_entry("k_vrh", two_part=True).caption
 
 
 def test_distribution_counts_every_crystal_once(root: Path) -> None:

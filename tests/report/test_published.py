@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rhoflow.config import Study
+from rhoflow.config import Study, load_study
 from rhoflow.properties import PROPERTIES
 from rhoflow.report.published import (
     COLUMNS,
     PUBLISHED,
+    other_fusion,
     published_frame,
     published_rows,
     published_table,
@@ -105,6 +106,14 @@ def test_doubtful_figure_is_named(frame: pd.DataFrame) -> None:
     assert "doubt" not in other.caption
     assert other.groups[0][1][0].cells[:4] == ("Image network", "–", "Fig. 2c, Formula Image", "16")
     assert published_table(frame, "efermi", lineage_id="0123") is None
+
+
+def test_another_fusion_network_is_said_to_be_one() -> None:
+    scalar = load_study({"fusion": {"kind": "scalar"}})
+    assert other_fusion(scalar, "scalar") == ""
+    assert "joins the last hidden layers of the image and text" in other_fusion(scalar, "penultimate")
+    assert "ours the image network's prediction" in other_fusion(scalar, "penultimate")
+    assert "joins the image network's prediction" in other_fusion(load_study({}), "scalar")
 
 
 def test_reference_table_is_the_one_that_was_collected(shared_data: Path) -> None:

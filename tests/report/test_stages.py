@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
+from rhoflow.config import Study
 from rhoflow.report.comparisons import families_frame
 from rhoflow.report.runs import Series, main_series
 from rhoflow.report.stages import AVERAGE, stages_frame, stages_pairs, stages_table
@@ -24,8 +25,8 @@ def frame(series: list[Series]) -> pd.DataFrame:
     return stages_frame(series)
 
 
-def test_nine_rows_and_three_parts_as_published(frame: pd.DataFrame) -> None:
-    table = stages_table(frame, "k_vrh", lineage_id="0123")
+def test_nine_rows_and_three_parts_as_published(frame: pd.DataFrame, grid_study: Study) -> None:
+    table = stages_table(frame, "k_vrh", study=grid_study, lineage_id="0123")
     assert table is not None
     groups = dict(table.groups)
     assert list(groups) == ["Formula", "Keywords", "All", "Baselines"]
@@ -59,7 +60,7 @@ def test_image_stands_at_every_level_with_the_same_numbers(frame: pd.DataFrame) 
     assert rows["published_rmse"].tolist() == [28.09, 28.09, 32.18]
 
 
-def test_average_is_over_the_targets_run_by_run(grid_root: Path, frame: pd.DataFrame) -> None:
+def test_average_is_over_the_targets_run_by_run(grid_root: Path, frame: pd.DataFrame, grid_study: Study) -> None:
     row = frame.set_index(["target", "model", "text", "part"]).loc[AVERAGE, "text", "all", "test"]
     means = []
     for fold in range(3):
@@ -72,16 +73,16 @@ def test_average_is_over_the_targets_run_by_run(grid_root: Path, frame: pd.DataF
     assert row["r2_mean"] == pytest.approx(np.mean(means), rel=EXACT)
     assert row["r2_sd"] == pytest.approx(np.std(means, ddof=1), rel=EXACT)
     assert row["published_r2"] == 0.74  # Fig. 2d, All Text
-    table = stages_table(frame, AVERAGE, lineage_id="0123")
+    table = stages_table(frame, AVERAGE, study=grid_study, lineage_id="0123")
     assert table is not None
     assert table.header[2] == "R² train"
     assert "/" not in table.groups[0][1][0].cells[2]
 
 
-def test_one_target_has_no_average(series: list[Series]) -> None:
+def test_one_target_has_no_average(series: list[Series], grid_study: Study) -> None:
     alone = stages_frame([one for one in series if one.target == "k_vrh"])
     assert AVERAGE not in set(alone["target"])
-    assert stages_table(alone, AVERAGE, lineage_id="0123") is None
+    assert stages_table(alone, AVERAGE, study=grid_study, lineage_id="0123") is None
 
 
 def test_family_is_both_inputs_against_each_alone(series: list[Series]) -> None:

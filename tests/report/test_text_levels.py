@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import root_mean_squared_error
 
+from rhoflow.config import Study
 from rhoflow.report.runs import Series, main_series
 from rhoflow.report.text_levels import levels_frame, levels_pairs, levels_table
 
@@ -35,8 +36,8 @@ def test_scaled_error_is_over_the_range_of_the_training_targets(grid_root: Path,
     assert row["rmse_scaled_sd"] == pytest.approx(np.std(shares, ddof=1), rel=EXACT)
 
 
-def test_columns_are_single_key_all_by_tr_te_h(frame: pd.DataFrame) -> None:
-    table = levels_table(frame, lineage_id="0123")
+def test_columns_are_single_key_all_by_tr_te_h(frame: pd.DataFrame, grid_study: Study) -> None:
+    table = levels_table(frame, study=grid_study, lineage_id="0123")
     assert table is not None
     assert table.header[1:] == tuple(
         f"{text} {part}" for text in ("Single", "Key", "All") for part in ("Tr", "Te", "H")
@@ -51,8 +52,11 @@ def test_columns_are_single_key_all_by_tr_te_h(frame: pd.DataFrame) -> None:
     assert "Lineage 0123." in table.caption
 
 
-def test_no_fusion_no_table(series: list[Series]) -> None:
-    assert levels_table(levels_frame([one for one in series if one.model != "fusion"]), lineage_id="0") is None
+def test_no_fusion_no_table(series: list[Series], grid_study: Study) -> None:
+    assert (
+        levels_table(levels_frame([one for one in series if one.model != "fusion"]), study=grid_study, lineage_id="0")
+        is None
+    )
 
 
 def test_longer_texts_are_compared_with_the_shortest(series: list[Series]) -> None:

@@ -100,12 +100,13 @@ def residuals_entry(target: str, pair: Sequence[Series]) -> Entry:
     return of_target("residuals", target, caption, alt)
 
 
-def learning_entry(target: str) -> Entry:
-    """Entry of the error by epoch."""
+def learning_entry(target: str, *, two_part: bool = False) -> Entry:
+    """Entry of the error by epoch; of a fit in two parts, by validation alone."""
+    training = "" if two_part else ", dotted training (with dropout, so it may lie above)"
     caption = (
         f"RMSE {_unit(target)}of the networks for the {labels.target_label(target)} by epoch: readout on frozen"
-        " features, then (finetune) everything unfrozen. A line is a run, its colour the fold: solid validation,"
-        " dotted training (with dropout, so it may lie above). The dot is the stage's best epoch by validation; a"
+        " features, then (finetune) everything unfrozen. A line is a run, its colour the fold: solid validation"
+        f"{training}. The dot is the stage's best epoch by validation; a"
         " finetune without a dot improved nothing, and the readout was kept. The first epochs may lie above the axes."
     )
     alt = f"Learning curves of the networks for the {labels.target_label(target)}, one line a fold and seed."

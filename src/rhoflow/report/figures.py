@@ -77,7 +77,10 @@ def _all(
         if f"ablation_{target}" in names:
             yield entries.ablation_entry(target, study), ablation_figure(changes["ablation"], target)
         if f"learning_{target}" in names:
-            yield entries.learning_entry(target), learning_figure(ours)
+            yield (
+                entries.learning_entry(target, two_part=study.two_part),
+                learning_figure(ours, two_part=study.two_part),
+            )
         yield entries.distribution_entry(target, crystals), distribution_figure(crystals, target)
     yield from _input_figures(root, study, crystals)
     yield entries.elements_entry(study, crystals), elements_figure(crystals, study.targets)

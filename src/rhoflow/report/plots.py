@@ -130,10 +130,15 @@ def _parity_panel(axes: Axes, series: Series, formulas: Mapping[str, str]) -> No
     axes.text(0.04, 0.96, f"n = {len(ids)}", transform=axes.transAxes, va="top", color="#4A4F55")
 
 
-def learning_figure(series: Sequence[Series]) -> Figure:
+def learning_figure(series: Sequence[Series], *, two_part: bool = False) -> Figure:
     """Draw the validation and training error of one target's networks by epoch, a panel a stage.
 
     A line a run, coloured by fold, dotted for the training error; the dot is the best epoch of the stage.
+
+    Parameters
+    ----------
+    two_part : bool
+        The training loss has a cross entropy in it and is no squared error: no training error is drawn.
     """
     shown = [
         one for one in series if labels.is_network(one.model) and any(run.history is not None for run in one.runs)
@@ -152,7 +157,7 @@ def learning_figure(series: Sequence[Series]) -> Figure:
         widths = [2.2] + [1.0] * (len(stages) - 1)
         panels = cell.subplots(1, len(stages), sharey=True, squeeze=False, width_ratios=widths)[0]
         for axes, stage in zip(panels, stages, strict=True):
-            _stage_panel(axes, one, stage)
+            _stage_panel(axes, one, stage, two_part=two_part)
             axes.set(ylim=(0, top))
         if one is shown[0]:
             panels[0].legend(loc="upper right", fontsize=6.5, handlelength=1.2, labelspacing=0.2)
@@ -175,7 +180,7 @@ def _top(series: Sequence[Series]) -> float:
     return 1.1 * float(np.quantile(together, 0.98)) if len(together) else 1.0
 
 
-def _stage_panel(axes: Axes, series: Series, stage: str) -> None:
+def _stage_panel(axes: Axes, series: Series, stage: str, *, two_part: bool) -> None:
     longest = 1
     for run in series.runs:
         rows = run.history[run.history["stage"] == stage] if run.history is not None else pd.DataFrame()
@@ -185,10 +190,10 @@ def _stage_panel(axes: Axes, series: Series, stage: str) -> None:
         longest = max(longest, len(rows))
         colour = FOLDS[run.key.fold % len(FOLDS)]
         val = rows["val_rmse"].to_numpy(float)
-        # The loss is the mean squared error of the standardised target.
-        train = np.sqrt(rows["train_loss"].to_numpy(float)) * run.metrics["scaler"]["std"]
+        if not two_part:  # the loss is the mean squared error of the standardised target
+            train = np.sqrt(rows["train_loss"].to_numpy(float)) * run.metrics["scaler"]["std"]
+            axes.plot(epochs, train, color=colour, linewidth=1.0, alpha=0.8, linestyle=(0, (1, 1.2)))
         label = f"fold {run.key.fold}" if run.key.seed == series.runs[0].key.seed else None
-        axes.plot(epochs, train, color=colour, linewidth=1.0, alpha=0.8, linestyle=(0, (1, 1.2)))
         axes.plot(epochs, val, color=colour, linewidth=1.1, alpha=0.9, label=label)
         best = next((one["best_epoch"] for one in run.metrics["training"]["stages"] if one["name"] == stage), 0)
         if best:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
 
@@ -22,6 +23,11 @@ SOURCE = "Massa, Kaszuba, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v3)"
 # Their names for our targets; house units are those that they print.
 COLUMNS = {"formation_energy_per_atom": "E_F", "efermi": "E_fermi", "k_vrh": "K_VRH"}
 TEXTS = {"formula": "Formula", "keywords": "Keywords", "all": "All"}
+# What a fusion network joins, by fusion.kind: `penultimate` is that of v3, `scalar` that of v1.
+_JOINED = {
+    "penultimate": "the last hidden layers of the image and text networks",
+    "scalar": "the image network's prediction and the text",
+}
 
 
 def published_rows(model: str, level: str) -> list[tuple[str, str]]:
@@ -63,6 +69,12 @@ def _cells_by_place() -> dict[tuple[str, ...], dict[str, float]]:
         place = tuple(one[name] for name in ("study", "table", "row", "column", "split"))
         cells.setdefault(place, {})[one["metric"].lower()] = one["value"]
     return cells
+
+
+def other_fusion(study: Study, kind: str) -> str:
+    """Say that the paper's fusion network, one of `kind`, is not that of the study; empty where it is."""
+    ours = study.fusion.kind
+    return "" if ours == kind else f" The paper's network joins {_JOINED[kind]}, ours {_JOINED[ours]}."
 
 
 def published_frame(results: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rhoflow.config import Study
 from rhoflow.dataset.names import PARTS, TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, pair_of
-from rhoflow.report.published import COLUMNS, SOURCE, TEXTS, published_cell
+from rhoflow.report.published import COLUMNS, SOURCE, TEXTS, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Series
@@ -113,7 +114,7 @@ def stages_pairs(series: Sequence[Series], target: str) -> list[Pair]:
     return [pair for pair in found if 0 in pair.repeats]
 
 
-def stages_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table | None:
+def stages_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the table of one target, or of their average; None if there are no networks for it."""
     rows = frame[frame["target"] == target] if len(frame) else frame
     if not len(rows) or not (rows["group"] == "network").any():
@@ -137,7 +138,7 @@ def stages_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table 
         f"Text level, input and part: {title}",
         header,
         tuple(groups),
-        _caption(rows, average=average, lineage_id=lineage_id),
+        _caption(rows, average=average, study=study, lineage_id=lineage_id),
         text_columns=1,
     )
 
@@ -176,7 +177,7 @@ def _theirs(row: dict[Any, Any]) -> str:
     return " / ".join(cell for cell in cells if cell != labels.DASH) or labels.DASH
 
 
-def _caption(rows: pd.DataFrame, *, average: bool, lineage_id: str) -> str:
+def _caption(rows: pd.DataFrame, *, average: bool, study: Study, lineage_id: str) -> str:
     runs = sorted(set(rows["runs"]))
     theirs = (
         "The published average is over the paper's three targets, formation energy, Fermi energy and bulk modulus."
@@ -187,6 +188,7 @@ def _caption(rows: pd.DataFrame, *, average: bool, lineage_id: str) -> str:
         "n: crystals in training / validation / test of a run."
         f" Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds × seeds)"
         f"{', of the R² averaged over the targets of this study' if average else ''}. Published: {SOURCE}, Fig. 2,"
-        f" as printed: other crystals and splits, so the columns are no contest. {theirs} The image network reads no"
-        f" text and stands at every level, as published. Lineage {lineage_id}."
+        f" as printed: other crystals and splits, so the columns are no contest."
+        f"{other_fusion(study, 'penultimate')} {theirs} The image network reads no text and stands at every level, as"
+        f" published. Lineage {lineage_id}."
     )

@@ -130,8 +130,8 @@ def _published(results: pd.DataFrame, study: Study, lineage_id: str) -> Suppleme
 
 def _stages(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame, tests = stages.stages_frame(main), _families(stages.stages_pairs, main, study)
-    tables = _per_target(lambda one: stages.stages_table(frame, one, lineage_id=lineage_id), study)
-    average = stages.stages_table(frame, stages.AVERAGE, lineage_id=lineage_id)
+    tables = _per_target(lambda one: stages.stages_table(frame, one, study=study, lineage_id=lineage_id), study)
+    average = stages.stages_table(frame, stages.AVERAGE, study=study, lineage_id=lineage_id)
     return Supplement(
         "stages",
         "Text level, input and part",
@@ -159,7 +159,7 @@ def _trials(series: Sequence[Series], study: Study, lineage_id: str) -> Suppleme
 
 def _levels(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame, tests = text_levels.levels_frame(main), _families(text_levels.levels_pairs, main, study)
-    table = text_levels.levels_table(frame, lineage_id=lineage_id)
+    table = text_levels.levels_table(frame, study=study, lineage_id=lineage_id)
     return Supplement(
         "v1_levels",
         "Image and text by text level",
@@ -173,7 +173,7 @@ def _levels(main: list[Series], study: Study, lineage_id: str) -> Supplement:
 
 def _transfer(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame = transfer.transfer_frame(main)
-    tables = _per_target(lambda one: transfer.transfer_table(frame, one, lineage_id=lineage_id), study)
+    tables = _per_target(lambda one: transfer.transfer_table(frame, one, study=study, lineage_id=lineage_id), study)
     said = _said(lambda one: transfer.transfer_sentence(frame, one), study)
     return Supplement("v1_stages", "From stage to stage", frame, tables, said)
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rhoflow.config import Study
 from rhoflow.dataset.names import PARTS, TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, pair_of
-from rhoflow.report.published import published_cell
+from rhoflow.report.published import other_fusion, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Run, Series
@@ -86,7 +87,7 @@ def levels_pairs(series: Sequence[Series], target: str) -> list[Pair]:
     return [pair for pair in found if 0 in pair.repeats]
 
 
-def levels_table(frame: pd.DataFrame, *, lineage_id: str) -> Table | None:
+def levels_table(frame: pd.DataFrame, *, study: Study, lineage_id: str) -> Table | None:
     """Return all targets below each other, the text levels side by side; None without a fusion network."""
     ours = frame[frame["model"] == "fusion"] if len(frame) else frame
     if not len(ours):
@@ -104,7 +105,8 @@ def levels_table(frame: pd.DataFrame, *, lineage_id: str) -> Table | None:
         " validation (the paper's testing), H: our test set (its holdout). n: crystals of a run. Image+text: mean ±"
         f" sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds × seeds). RMSE, scaled: over"
         f" the range of the training targets. Published: {SOURCE}, as printed, their RMSE on that scale as far as can"
-        " be told; other crystals and splits, so this is no contest. Table 12 calls All Most."
+        f" be told; other crystals and splits, so this is no contest.{other_fusion(study, 'scalar')} Table 12"
+        " calls All Most."
         f" Lineage {lineage_id}."
     )
     return Table("v1-levels", "Image and text by text level", header, tuple(groups), caption, text_columns=1)

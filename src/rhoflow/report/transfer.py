@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from rhoflow.config import Study
 from rhoflow.dataset.names import NO_TEXT, PARTS, TEXT_LEVELS
 from rhoflow.report import labels
-from rhoflow.report.published import published_cell
+from rhoflow.report.published import other_fusion, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm
@@ -38,55 +40,76 @@ def transfer_frame(series: Sequence[Series]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``target, unit, level`` (`none` for images alone), ``stage``, ``part``, ``runs``, ``n``, ``n_max``;
+        ``target, unit, level`` (`none` for images alone), ``stage`` (those left out by the study have no row),
+        ``part``, ``runs``, ``n``, ``n_max``;
         ``<metric>_mean, <metric>_sd`` over the runs, ``rmse_scaled_mean, rmse_scaled_sd``; ``published_r2,
         published_rmse`` (on that scale). On rows of `val`, the step from the stage before, by the corrected resampled
         t-test over folds: ``change`` of the RMSE (`unit`), ``t, dof, p``, ``detectable`` and ``p_holm``.
     """
     frames = []
     for target in dict.fromkeys(one.target for one in series):
-        ours = {(one.model, one.level): one for one in series if one.target == target}
-        rows = [row for level in _levels(ours) for row in _level_rows(ours, level)]
+        stages = list(_stages({(one.model, one.level): one for one in series if one.target == target}))
+        tested = sum(bool(one.steps) for one in stages)
+        rows = [row for one in stages for row in _stage_rows(one, LEVEL / max(tested, 1))]
         if rows:
             frame = pd.DataFrame(rows)
             frames.append(frame.assign(p_holm=holm(frame["p"])))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _levels(ours: dict[tuple[str, str], Series]) -> list[str]:
-    return [NO_TEXT, *(level for level in TEXT_LEVELS if ("fusion", level) in ours)]
-
-
-def _level_rows(ours: dict[tuple[str, str], Series], level: str) -> Iterator[dict[str, Any]]:
-    """Rows of two stages: those of the image network, or of its fusion with the texts of a level."""
-    model = "image" if level == NO_TEXT else "fusion"
-    one, image = ours.get((model, level)), ours.get(("image", NO_TEXT))
-    if one is None:
-        return
-    comparisons = 2 * len(_levels(ours)) - 1
-    before = None if model == "image" else image and _scores(image, "finetune")
-    for stage, (network, name) in STAGES.items():
-        if network != model:
-            continue
-        scores = _scores(one, name)
-        for part in PARTS if scores else ():
-            row = {"target": one.target, "unit": one.runs[0].metrics["unit"], "level": level, "stage": stage}
-            row |= _stage_row(one, scores, part)
-            step = _step(one, scores, before or {}, LEVEL / comparisons) if part == "val" else {}
-            yield row | _published_stage(one, stage, part) | dict.fromkeys(_STEP, np.nan) | step
-        before = scores
-
-
-_STEP = ("change", "t", "dof", "p", "detectable")
 _Scores = dict[tuple[int, int], dict[str, dict[str, float | None]]]
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of a series: metrics by part after it and after the stage before, by (fold, seed)."""
+
+    series: Series
+    name: str
+    scores: _Scores
+    before: _Scores
+
+    @property
+    def steps(self) -> list[tuple[int, int]]:
+        """Runs of which both are known."""
+        return [key for key in self.scores if key in self.before]
+
+
+def _stages(ours: dict[tuple[str, str], Series]) -> Iterator[_Stage]:
+    """Stages that were trained: those of the image network, then of its fusion with the texts of each level."""
+    images: _Scores = {}
+    for level in (NO_TEXT, *TEXT_LEVELS):
+        model = "image" if level == NO_TEXT else "fusion"
+        one, before = ours.get((model, level)), images
+        for stage, (network, name) in STAGES.items():
+            scores = _scores(one, name) if one and network == model else {}
+            if one and scores:
+                yield _Stage(one, stage, scores, before)
+                before = scores
+        images = before if level == NO_TEXT else images
+
+
+def _stage_rows(stage: _Stage, level: float) -> Iterator[dict[str, Any]]:
+    one = stage.series
+    for part in PARTS:
+        row = {"target": one.target, "unit": one.runs[0].metrics["unit"], "level": one.level, "stage": stage.name}
+        row |= _stage_row(one, stage.scores, part)
+        step = _step(stage, level) if part == "val" else {}
+        yield row | _published_stage(one, stage.name, part) | dict.fromkeys(_STEP, np.nan) | step
+
+
+_STEP = ("change", "t", "dof", "p", "detectable")
+
+
 def _scores(series: Series, stage: str) -> _Scores:
-    """Metrics by part after a stage, by (fold, seed); runs without them left out."""
+    """Metrics by part after a stage, by (fold, seed); runs without them left out.
+
+    A stage without an epoch (frozen by config) trained nothing: its metrics repeat those of the one before.
+    """
     found: _Scores = {}
     for run in series.runs:
         for one in (run.metrics["training"] or {}).get("stages", []):
-            if one["name"] == stage and one.get("metrics"):
+            if one["name"] == stage and one["epochs"] and one.get("metrics"):
                 found[run.key.fold, run.key.seed] = one["metrics"]
     return found
 
@@ -107,16 +130,15 @@ def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _step(series: Series, scores: _Scores, before: _Scores, level: float) -> dict[str, float]:
+def _step(stage: _Stage, level: float) -> dict[str, float]:
     """Change of the validation RMSE from one stage to the next, seeds averaged first; none where a fold has none."""
     differences: dict[int, list[float]] = {}
-    for (fold, seed), after in scores.items():
-        if (fold, seed) in before:
-            change = _nan(after["val"]["rmse"]) - _nan(before[fold, seed]["val"]["rmse"])
-            differences.setdefault(fold, []).append(change)
+    for key in stage.steps:
+        change = _nan(stage.scores[key]["val"]["rmse"]) - _nan(stage.before[key]["val"]["rmse"])
+        differences.setdefault(key[0], []).append(change)
     if not differences:
         return {}
-    sizes = [run.metrics["n"]["val"] / run.metrics["n"]["train"] for run in series.runs]
+    sizes = [run.metrics["n"]["val"] / run.metrics["n"]["train"] for run in stage.series.runs]
     test = corrected_t_test([float(np.mean(of_fold)) for of_fold in differences.values()], float(np.mean(sizes)))
     detectable = detectable_difference(test.standard_error, level=level, dof=test.dof)
     return {"change": test.mean, "t": test.t, "dof": test.dof, "p": test.p, "detectable": detectable}
@@ -146,7 +168,7 @@ def transfer_sentence(frame: pd.DataFrame, target: str) -> str | None:
     )
 
 
-def transfer_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table | None:
+def transfer_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the stages of one target, images first, then each text level; None without stages."""
     rows = frame[frame["target"] == target] if len(frame) else frame
     if not len(rows):
@@ -167,14 +189,17 @@ def transfer_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Tabl
         ]
         groups.append(("Images" if level == NO_TEXT else f"Images and texts: {TEXTS[str(level)]}", tuple(lines)))
     runs = sorted(set(rows["runs"]))
+    unfrozen = rows.loc[rows["stage"].str.startswith("Finetuning"), "level"]
+    frozen = "" if rows["level"].isin(unfrozen).all() else " Where it is missing, the backbone stayed frozen."
     caption = (
         "Pre-Trained: after the readout on frozen features; Finetuning: after everything was unfrozen, the result of"
-        " the run. Tr: training, Te: validation (the paper's testing), H: our test set (its holdout). n: crystals of"
-        f" a run in these. Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds ×"
-        " seeds). p of the step: corrected resampled t-test over folds of the change of the validation RMSE from the"
-        " stage before (that of the image network for the first with text), Holm's correction over the steps; bold:"
-        f" below {LEVEL}. Published: {SOURCE}, Table 13, as printed, its RMSE on targets scaled to 0..1 as far as can"
-        f" be told; a dash: nothing published. Lineage {lineage_id}."
+        f" the run.{frozen} Tr: training, Te: validation (the paper's testing), H: our test set (its holdout). n:"
+        " crystals of a run in these. Mean ± sample standard deviation over"
+        f" {labels.span(runs[0], runs[-1])} runs (folds × seeds). p of the step: corrected resampled t-test over"
+        " folds of the change of the validation RMSE from the stage before (that of the image network for the first"
+        f" with text), Holm's correction over the steps; bold: below {LEVEL}. Published: {SOURCE}, Table 13, as"
+        " printed, its RMSE on targets scaled to 0..1 as far as can be told; a dash: nothing published."
+        f"{other_fusion(study, 'scalar')} Lineage {lineage_id}."
     )
     title = f"From stage to stage: {labels.target_label(target)}"
     return Table(f"v1-stages-{target}", title, header, tuple(groups), caption, text_columns=1)
