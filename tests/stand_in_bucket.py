@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rhoflow.errors import Reason, RejectedMaterialError
 from rhoflow.materials.digests import atomic
-from rhoflow.sources.bucket import Head
+from rhoflow.sources.bucket import Absent, Head
 
 
 class StandInBucket:
@@ -41,10 +41,10 @@ class StandInBucket:
     def __call__(self, *, connections: int) -> StandInBucket:
         return self
 
-    def head(self, location: str) -> Head | None:
+    def head(self, location: str) -> Head | Absent:
         self.headed.append(location)
         content = self.objects.get(location)
-        return None if content is None else Head(len(content), hashlib.md5(content).hexdigest())
+        return Absent(refused=False) if content is None else Head(len(content), hashlib.md5(content).hexdigest())
 
     def fetch(self, location: str, path: Path, *, size: int | None = None, sha256: str | None = None) -> str:
         with self._lock:

@@ -23,11 +23,12 @@ from stand_in_bucket import StandInBucket
 from vasp_text import NACL, chgcar_text, waves
 
 from rhoflow.density import record, resume
-from rhoflow.density.ingest import OUTAGE, ingest_shard
+from rhoflow.density.ingest import ingest_shard
 from rhoflow.errors import Reason, RejectedMaterialError, StudyError
 from rhoflow.materials.archive import ArchiveWriter, read_ids, read_record
 from rhoflow.materials.shards import ShardReport
 from rhoflow.sources import fetch
+from rhoflow.sources.retries import OUTAGE
 
 GRID = (8, 6, 7)
 IDS = [f"mp-{k}" for k in range(6)]
@@ -217,30 +218,46 @@ def test_progress_counts_rejections(shard: Shard, capsys: pytest.CaptureFixture[
 # --- an outage is no material's fault
 
 
-def with_failing(shard: Shard, n: int, failing: int) -> None:
-    """Give the shard `n` materials, the first of which fail to download."""
-    for k in range(n):
-        key = f"mp-{k:03d}"
-        shard.entries[key] = Shard.entry(key)
-        shard.bucket.objects[location(key)] = mp_object(k)
-        if k < failing:
-            shard.bucket.faults[location(key)] = RejectedMaterialError(Reason.DOWNLOAD, f"{key}: six tries")
-
-
-def test_single_failed_downloads_are_rejections(shard: Shard) -> None:
+def with_failing(
+    shard: Shard, n: int, failing: int, reason: Reason = Reason.DOWNLOAD, *, listed: bool = True
+) -> None:
+    """Give the shard `n` materials instead, the first of which fail to download."""
     shard.entries.clear()
-    with_failing(shard, OUTAGE + 1, OUTAGE - 1)
+    for k in range(n):
+        key, content = f"mp-{k:03d}", mp_object(k)
+        shard.entries[key] = Shard.entry(key, bytes=len(content) if listed else None)
+        shard.bucket.objects[location(key)] = content
+        if k < failing:
+            shard.bucket.faults[location(key)] = RejectedMaterialError(reason, f"{key}: six tries")
+
+
+OUTAGES = {
+    Reason.DOWNLOAD: "check the network, then run again",
+    Reason.NO_DENSITY: "check proxy and access",  # 403, or gone since they were listed
+    Reason.CHECKSUM: "list the source again",
+}
+
+
+@pytest.mark.parametrize("reason", OUTAGES)
+def test_single_failed_downloads_are_rejections(shard: Shard, reason: Reason) -> None:
+    with_failing(shard, OUTAGE + 1, OUTAGE - 1, reason)
     report = shard.run()
+    assert {entry["reason"] for entry in report.rejected.values()} == {reason.value}
     assert (len(report.rejected), len(report.digests)) == (OUTAGE - 1, 2)
 
 
-def test_downloads_that_all_fail_stop_the_stage(shard: Shard) -> None:
-    shard.entries.clear()
-    with_failing(shard, OUTAGE + 1, OUTAGE)
-    with pytest.raises(StudyError, match="check the network, then run again") as caught:
+@pytest.mark.parametrize("reason", OUTAGES)
+def test_downloads_that_all_fail_stop_the_stage(shard: Shard, reason: Reason) -> None:
+    with_failing(shard, OUTAGE + 1, OUTAGE, reason)
+    with pytest.raises(StudyError, match=OUTAGES[reason]) as caught:
         shard.run()
     assert f"mp-{OUTAGE - 1:03d}: six tries" in str(caught.value)
     assert not shard.store.exists()
+
+
+def test_absent_objects_that_nobody_listed_are_rejections(shard: Shard) -> None:
+    with_failing(shard, OUTAGE + 1, OUTAGE, Reason.NO_DENSITY, listed=False)
+    assert len(shard.run().rejected) == OUTAGE
 
 
 # --- resume

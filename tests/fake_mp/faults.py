@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 STATUS = ("429", "500", "502", "503", "504")
 WIRE = (*STATUS, "slow", "reset", "short", "corrupt")
 # What is wrong with an object itself: its size and ETag say so too.
-OBJECT = ("absent", "truncated_gzip", "replaced", "null", "data_null", "wrong_json", "not_gzip")
+OBJECT = ("absent", "refused", "truncated_gzip", "replaced", "null", "data_null", "wrong_json", "not_gzip")
+# Another object of the same size, put there after the listing: HEAD still tells of the old one.
+LATER = ("exchanged",)
 # What is wrong with a page of the REST API.
 PAGE = ("twice", "empty", "wrong_json", "bad_id", "401", "403", "404")
 ETAG = ("multipart",)  # no fault: the ETag of an object uploaded in parts, which is no md5 of it
+
+KINDS = (*WIRE, *OBJECT, *LATER, *PAGE, *ETAG)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Fault:
     Attributes
     ----------
     kind : str
-        An entry of WIRE, OBJECT, ETAG (bucket) or of WIRE, PAGE (REST API).
+        An entry of WIRE, OBJECT, LATER, ETAG (bucket) or of WIRE, PAGE (REST API).
     times : int or None
         So many requests fail, then all is well; None: every request.
     after : int
@@ -42,8 +46,8 @@ class Fault:
     retry_after: int | None = 1
 
     def __post_init__(self) -> None:
-        if self.kind not in (*WIRE, *OBJECT, *PAGE, *ETAG):
-            raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join((*WIRE, *OBJECT, *PAGE, *ETAG))}")
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown fault {self.kind!r}; known: {', '.join(KINDS)}")
 
     def strikes(self, served: int) -> bool:
         """Whether it hits the next request, when `served` came before."""

@@ -19,7 +19,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.models import get_canned_acl, s3_backends
 
 from fake_mp.api import Api, load
-from fake_mp.faults import ETAG, OBJECT, STATUS, Fault
+from fake_mp.faults import ETAG, LATER, OBJECT, STATUS, Fault
 from fake_mp.wire import Answer, Log, Request, Server, json_answer, without_body
 
 BUCKET = "materialsproject-parsed"
@@ -58,7 +58,7 @@ class Bucket:
             return self._stored(request), None, name
         if found.kind in STATUS:
             return _refusal(found), found.kind, name
-        if found.kind in (*OBJECT, *ETAG):
+        if found.kind in (*OBJECT, *LATER, *ETAG):
             return self._altered(request, found.kind), found.kind, name
         return self._stored(request), found.kind, name
 
@@ -82,6 +82,9 @@ class Bucket:
         """An object with something wrong in it, to HEAD and GET alike."""
         whole = Request("GET", request.path, {}, request.headers | {"range": ""}, b"", request.target)
         stored = self._stored(whole)
+        if kind == "refused":
+            answer = _s3_error(403, "AccessDenied", "Access Denied")
+            return without_body(answer) if request.method == "HEAD" else answer
         if kind == "absent" or stored.status != 200:
             answer = _s3_error(404, "NoSuchKey", "The specified key does not exist.")
             return without_body(answer) if request.method == "HEAD" else answer
@@ -98,6 +101,8 @@ class Bucket:
 def _rotten(body: bytes, kind: str) -> bytes:
     if kind == "truncated_gzip":
         return body[: len(body) * 2 // 3]
+    if kind == "exchanged":  # packed at another second: the size stays
+        return body[:4] + bytes([body[4] ^ 1]) + body[5:]
     if kind == "not_gzip":
         return gzip.decompress(body)
     document = json.loads(gzip.decompress(body))

@@ -11,7 +11,7 @@ from fake_mp import FakeMaterialsProject, Fault
 
 from rhoflow.errors import Reason, RejectedMaterialError, StudyError
 from rhoflow.sources import bucket as bucket_module
-from rhoflow.sources.bucket import Bucket, Head, split_location
+from rhoflow.sources.bucket import Absent, Bucket, Head, split_location
 from rhoflow.sources.retries import LONGEST_WAIT_S, TRIES, retry_after
 
 WAIT_S = 1e-3
@@ -50,15 +50,20 @@ def test_head_gives_size_and_md5(bucket: Bucket, location: str, key: str, fake_m
     assert bucket.head(location) == Head(len(content), hashlib.md5(content).hexdigest())
 
 
-def test_head_of_an_absent_object_is_none(bucket: Bucket) -> None:
-    assert bucket.head("s3://materialsproject-parsed/chgcars/mp-1.json.gz") is None
+def test_head_tells_an_absent_object_from_a_refused_one(
+    bucket: Bucket, location: str, key: str, fake_mp: FakeMaterialsProject
+) -> None:
+    assert bucket.head("s3://materialsproject-parsed/chgcars/mp-1.json.gz") == Absent(refused=False)
+    fake_mp.order({key: Fault("refused", times=None)})
+    assert bucket.head(location) == Absent(refused=True)
+    assert len(fake_mp.log()) == 1
 
 
 def test_head_is_asked_again_after_a_passing_fault(
     bucket: Bucket, location: str, key: str, fake_mp: FakeMaterialsProject
 ) -> None:
     fake_mp.order({f"HEAD {key}": Fault("503", times=TRIES - 1, retry_after=None)})
-    assert bucket.head(location) is not None
+    assert isinstance(bucket.head(location), Head)
     assert len(fake_mp.log()) == TRIES
 
 
@@ -154,11 +159,14 @@ def test_bytes_that_never_match_the_etag_are_a_checksum_rejection(
     assert fake_mp.happened()[key, "corrupt"] == TRIES
 
 
+@pytest.mark.parametrize(("kind", "status"), [("absent", "404"), ("refused", "403")])
 def test_absent_object_is_a_rejection_at_once(
-    bucket: Bucket, location: str, key: str, fake_mp: FakeMaterialsProject, tmp_path: Path
+    kind: str, status: str, bucket: Bucket, location: str, key: str, fake_mp: FakeMaterialsProject, tmp_path: Path
 ) -> None:
-    fake_mp.order({key: Fault("absent", times=None)})
-    assert rejected(bucket, location, tmp_path / "density").reason is Reason.NO_DENSITY
+    fake_mp.order({key: Fault(kind, times=None)})
+    error = rejected(bucket, location, tmp_path / "density")
+    assert error.reason is Reason.NO_DENSITY
+    assert f"the bucket answers {status}" in error.detail
     assert len(fake_mp.log()) == 1
 
 
@@ -180,7 +188,7 @@ def test_right_size_etag_and_sha256_are_accepted(
     content = fake_mp.object(key)
     wanted = hashlib.sha256(content).hexdigest()
     head = bucket.head(location)
-    assert head is not None
+    assert isinstance(head, Head)
     assert bucket.fetch(location, tmp_path / "d", size=len(content), sha256=wanted, etag=head.etag) == wanted
 
 

@@ -21,6 +21,7 @@ from fake_mp.world import DATABASE_VERSION, Material
 from rhoflow.config import MaterialsProjectSource
 from rhoflow.errors import Reason, StudyError
 from rhoflow.sources.materials_project import query, selection
+from rhoflow.sources.materials_project.details import REFUSALS
 from rhoflow.sources.materials_project.snapshot import read_snapshot, write_lines
 
 WAIT_S = 1e-3
@@ -394,6 +395,26 @@ def test_bucket_that_does_not_answer_stops_the_query_and_costs_no_material(
         ask(ids=tuple(material.id for material in visible(fake_mp)[:5]))
     fake_mp.order({})
     assert [row for row in ask(ids=tuple(m.id for m in visible(fake_mp)[:5])).rows.values() if "density" in row]
+
+
+def test_bucket_that_refuses_everything_stops_the_query_and_costs_no_material(
+    ask: Queried, fake_mp: FakeMaterialsProject, undisturbed: Undisturbed
+) -> None:
+    chosen = tuple(key for key, row in undisturbed[1].items() if "density" in row)[: REFUSALS + 5]
+    fake_mp.order({"HEAD *": Fault("refused", times=None)})
+    with pytest.raises(StudyError, match=r"answers 403 .*20 materials in a row.*HTTPS_PROXY"):
+        ask(ids=chosen)
+    fake_mp.order({})
+    assert [key for key, row in ask(ids=chosen).rows.items() if "density" in row] == sorted(chosen)
+
+
+def test_single_refused_objects_are_absent_ones(ask: Queried, fake_mp: FakeMaterialsProject) -> None:
+    """S3 answers 403 for an absent object where listing is not allowed."""
+    chosen = [material for material in visible(fake_mp) if material.role == "no_object"]
+    fake_mp.order({f"HEAD chgcars/{task.name}*": Fault("refused", times=None) for m in chosen for task in m.tasks})
+    rows = ask(ids=(*(material.id for material in chosen), one(fake_mp).id)).rows
+    assert {rows[material.id]["rejected"]["reason"] for material in chosen} == {Reason.NO_DENSITY}
+    assert "density" in rows[one(fake_mp).id]
 
 
 def test_newest_object_missing_falls_back_to_the_next(ask: Queried, fake_mp: FakeMaterialsProject) -> None:

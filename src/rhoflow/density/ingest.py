@@ -20,9 +20,17 @@ from rhoflow.progress import track
 from rhoflow.sources.fetch import Arrivals, is_remote, local_files
 from rhoflow.sources.local import LocalFiles
 from rhoflow.sources.plan import read_plan
+from rhoflow.sources.retries import OUTAGE
 
 Entry = Mapping[str, Any]
-OUTAGE = 8  # downloads that fail one after the other: then the network is at fault, not these materials
+
+# What to do about downloads that all fail.
+_RELIST = "delete catalog/materials_project.jsonl.gz, or correct the list, to list the source again"
+_OUTAGE_ADVICE = {
+    Reason.DOWNLOAD: "check the network",
+    Reason.NO_DENSITY: f"check proxy and access (HTTPS_PROXY, AWS_ENDPOINT_URL_S3) or, if they are gone, {_RELIST}",
+    Reason.CHECKSUM: f"check that no proxy alters them or, if they really changed, {_RELIST}",
+}
 
 
 def ingest_shard(
@@ -163,7 +171,7 @@ class _Shard:
         arrived, local = next(files)
         assert arrived["id"] == entry["id"]
         if isinstance(local, RejectedMaterialError):
-            self._count_failures(local)
+            self._count_failures(entry, local)
             raise local
         self._failed_in_a_row = 0
         try:
@@ -171,13 +179,19 @@ class _Shard:
         except RejectedMaterialError as error:
             raise RejectedMaterialError(error.reason, _with_locations(error.detail, entry, local)) from error
 
-    def _count_failures(self, error: RejectedMaterialError) -> None:
-        """Stop where the network is down: a study without its materials would go on as if that were all there is."""
-        self._failed_in_a_row = self._failed_in_a_row + 1 if error.reason is Reason.DOWNLOAD else 0
+    def _count_failures(self, entry: Entry, error: RejectedMaterialError) -> None:
+        """Stop where many files in a row cannot be had: a study would go on as if what is left were all there is.
+
+        One that is absent, though its size was listed, counts too: a bucket or proxy that refuses answers 403, as for
+        an absent object.
+        """
+        listed = is_remote(entry) and entry["bytes"] is not None
+        reasons = {Reason.DOWNLOAD, *((Reason.NO_DENSITY, Reason.CHECKSUM) if listed else ())}
+        self._failed_in_a_row = self._failed_in_a_row + 1 if error.reason in reasons else 0
         if self._failed_in_a_row >= OUTAGE:
             raise StudyError(
                 f"ingest {self._name}: {OUTAGE} downloads failed one after the other, the last with: {error.detail};"
-                " check the network, then run again: finished materials are kept"
+                f" {_OUTAGE_ADVICE[error.reason]}, then run again: finished materials are kept"
             ) from error
 
     def advice(self) -> str:

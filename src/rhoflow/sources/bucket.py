@@ -21,7 +21,8 @@ CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # without a byte, not for a whole object
 CHUNK = 1 << 20
 LARGEST = 16 << 30  # no density is so big: the largest grid of the Materials Project is 157 M points, about 3 GB
-_ABSENT = (403, 404)  # S3 says 403 for an absent object to those who may not list the bucket
+_REFUSED = 403  # S3 says so of an absent object to those who may not list the bucket; so does a proxy of everything
+_ABSENT = (_REFUSED, 404)
 _PASSING = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -42,8 +43,19 @@ class Head:
     etag: str
 
 
+@dataclass(frozen=True)
+class Absent:
+    """There is no such object; with `refused` (403) the bucket perhaps only does not show it."""
+
+    refused: bool
+
+
 class _AbsentError(Exception):
     """There is no such object."""
+
+    def __init__(self, absent: Absent) -> None:
+        super().__init__(absent)
+        self.absent = absent
 
 
 class _DifferentError(TryAgainError):
@@ -84,8 +96,8 @@ class Bucket:
         # Pools and threads come and go; their connections must not stay open.
         weakref.finalize(self, self._client.close)
 
-    def head(self, location: str) -> Head | None:
-        """Size and etag of ``s3://bucket/key``; None if there is no such object.
+    def head(self, location: str) -> Head | Absent:
+        """Size and etag of ``s3://bucket/key``, or that there is no such object.
 
         Raises
         ------
@@ -95,8 +107,8 @@ class Bucket:
         bucket, key = split_location(location)
         try:
             return self._ask(location, lambda: _head(self._client.head_object(Bucket=bucket, Key=key)))
-        except _AbsentError:
-            return None
+        except _AbsentError as error:
+            return error.absent
 
     def fetch(
         self,
@@ -133,8 +145,9 @@ class Bucket:
         """
         try:
             return self._ask(location, lambda: self._download(location, path, size, sha256, etag))
-        except _AbsentError:
-            detail = f"{location}: there is no such object; the Materials Project has no density of this calculation"
+        except _AbsentError as error:
+            answered = "403 (absent, or access refused)" if error.absent.refused else "404"
+            detail = f"{location}: there is no such object, the bucket answers {answered}"
             rejection = RejectedMaterialError(Reason.NO_DENSITY, detail)
         raise rejection
 
@@ -218,7 +231,7 @@ def _client_error(response: dict[str, Any]) -> Exception:
     if code in _PASSING or status == 429 or status >= 500:
         return TryAgainError(f"the bucket answered {status} {code}", retry_after(meta.get("HTTPHeaders", {})))
     if status in _ABSENT:
-        return _AbsentError()
+        return _AbsentError(Absent(refused=status == _REFUSED))
     return RejectedMaterialError(Reason.DOWNLOAD, f"the bucket refused with {status} {code}")
 
 

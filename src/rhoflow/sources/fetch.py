@@ -179,7 +179,7 @@ class _Fetcher:
         if sha256 is not None:
             return found if found == sha256 else None
         head = self._bucket.head(location)
-        return found if head is not None and _is_object(path, head) else None
+        return found if isinstance(head, Head) and _is_object(path, head) else None
 
 
 def _local(path: Path, sha256: str | None) -> _File:

@@ -10,6 +10,7 @@ from tenacity.wait import wait_random_exponential
 TRIES = 6
 WAIT_S = 1.0  # the first wait is up to so long, the second up to twice that, ...
 LONGEST_WAIT_S = 60.0
+OUTAGE = 8  # failures one after the other: then the network or the server is at fault, not these materials
 
 
 class TryAgainError(Exception):

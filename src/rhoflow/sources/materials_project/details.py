@@ -21,9 +21,10 @@ from rhoflow.sources.materials_project.documents import (
     text_of,
 )
 from rhoflow.sources.materials_project.pages import Row
-from rhoflow.sources.materials_project.tasks import Objects, find_objects, last_update, newest_first
+from rhoflow.sources.materials_project.tasks import Objects, RefusedError, find_objects, last_update, newest_first
 
 TASKS_AT_ONCE = 100  # the client sends each id in two spellings, and the server gives at most so many tasks
+REFUSALS = 20  # materials in a row to which the bucket answered 403 alone: then it refuses, and lacks nothing
 Value = TypeVar("Value")
 Found = dict[str, Value | RejectedMaterialError]
 
@@ -144,6 +145,7 @@ class Details:
         """Look the tasks up in the bucket, many at a time."""
         found = dict(zip(tasks, self._heads.map(self._find, tasks.values()), strict=True))
         silent = [material_id for material_id, objects in found.items() if _no_answer(objects)]
+        _check_not_refused(found)
         if not silent:
             return found
         # Either the bucket does not answer, which must not cost materials, or it does not answer for these objects.
@@ -172,6 +174,20 @@ def _dicts(documents: list[Any]) -> list[dict[str, Any]]:
 
 def _no_answer(objects: Objects | RejectedMaterialError) -> bool:
     return isinstance(objects, RejectedMaterialError) and objects.reason is Reason.DOWNLOAD
+
+
+def _check_not_refused(found: Found[Objects]) -> None:
+    """Stop where the bucket shows nobody anything, which looks like materials without a density."""
+    in_a_row = 0
+    for material_id, objects in found.items():
+        in_a_row = in_a_row + 1 if isinstance(objects, RefusedError) else 0
+        if in_a_row == REFUSALS:
+            raise StudyError(
+                f"the bucket of densities answers 403 to all questions about {REFUSALS} materials in a row, the last"
+                f" {material_id} ({objects}). A proxy or the bucket refuses access: look at HTTPS_PROXY and"
+                " AWS_ENDPOINT_URL_S3, then run again: finished pages are kept. If these materials really have no"
+                " density, leave them out of the selection"
+            )
 
 
 def _line(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rhoflow.errors import Reason, RejectedMaterialError
-from rhoflow.sources.bucket import Bucket, Head
+from rhoflow.sources.bucket import Absent, Bucket, Head
 
 BUCKET = "materialsproject-parsed"
 _TASK = re.compile(r"(?:[a-z]+-)?(?:([0-9]{1,15})|([a-z]{1,12}))")
@@ -45,6 +45,10 @@ class Objects:
     head: Head
     aeccars: tuple[tuple[str, Head], ...]
     passed_over: tuple[str, ...]
+
+
+class RefusedError(RejectedMaterialError):
+    """No object was found, and to each question the bucket answered 403: perhaps it shows nobody anything."""
 
 
 def task_number(task_id: str) -> int:
@@ -124,35 +128,44 @@ def find_objects(bucket: Bucket, tasks: list[tuple[str, str]], *, all_electron: 
     Raises
     ------
     RejectedMaterialError
-        `Reason.NO_DENSITY` (`Reason.NO_FIELD` if only AECCARs are missing) if no task has them; `Reason.DOWNLOAD` if
-        the bucket does not answer.
+        `Reason.NO_DENSITY` (`Reason.NO_FIELD` if only AECCARs are missing) if no task has them, as `RefusedError` if
+        the bucket only ever answered 403; `Reason.DOWNLOAD` if the bucket does not answer.
     """
     passed_over: list[str] = []
+    absences: list[Absent] = []
     densities = 0
     for task_id, functional in tasks[:MOST_TRIED]:
         for name in spellings(task_id):
             density = _location(DENSITIES, name)
             head = bucket.head(density)
-            if head is None:
+            if isinstance(head, Absent):
+                absences.append(head)
                 continue
             densities += 1
-            aeccars = _aeccars(bucket, name) if all_electron else ()
+            aeccars = _aeccars(bucket, name, absences) if all_electron else ()
             if aeccars is not None:
                 return Objects(spellings(task_id)[0], functional, density, head, aeccars, tuple(passed_over))
             break
         passed_over.append(spellings(task_id)[0])
     names = ", ".join(passed_over[:3]) + (", ..." if passed_over[3:] else "")
+    kind = RefusedError if absences and all(absent.refused for absent in absences) else RejectedMaterialError
     if densities:
         detail = f"no AECCAR0 and AECCAR2 in the bucket for its static calculations ({names}); choose another field"
-        raise RejectedMaterialError(Reason.NO_FIELD, detail)
+        raise kind(Reason.NO_FIELD, detail)
     detail = f"no density in the bucket for its static calculations ({names})" if tasks else "no static calculation"
-    raise RejectedMaterialError(Reason.NO_DENSITY, f"{detail}; other functionals: source.functionals")
+    raise kind(Reason.NO_DENSITY, f"{detail}; other functionals: source.functionals")
 
 
-def _aeccars(bucket: Bucket, name: str) -> tuple[tuple[str, Head], ...] | None:
-    found = [(location, bucket.head(location)) for location in (_location(folder, name) for folder in AECCARS)]
-    heads = tuple((location, head) for location, head in found if head is not None)
-    return heads if len(heads) == len(AECCARS) else None
+def _aeccars(bucket: Bucket, name: str, absences: list[Absent]) -> tuple[tuple[str, Head], ...] | None:
+    """Look both files up; what is absent is added to `absences`."""
+    heads: list[tuple[str, Head]] = []
+    for location in (_location(folder, name) for folder in AECCARS):
+        head = bucket.head(location)
+        if isinstance(head, Absent):
+            absences.append(head)
+        else:
+            heads.append((location, head))
+    return tuple(heads) if len(heads) == len(AECCARS) else None
 
 
 def _location(folder: str, name: str) -> str:
