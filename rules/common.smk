@@ -231,22 +231,22 @@ def given_texts(wildcards):
     return f"{ROOT}/plan/{wildcards.shard}.texts.json.gz" if GIVEN_TEXTS else []
 
 
-def views(levels):
-    """Input function: the views of the wanted levels for the job's folds, known once `views` has run.
+def views(levels, folds=()):
+    """Input function: the views of the wanted levels for the job's folds, or the given ones, known once `views` has run.
 
     A network on other images has their view in place of the study's images.
     """
 
     def of_job(wildcards):
         wait_for("views")
-        folds = [wildcards.fold] if "fold" in wildcards.keys() else job_folds(wildcards)
+        named = [wildcards.fold] if "fold" in wildcards.keys() else []
         wanted = [level.format(**wildcards) for level in levels]
         if "model" in wildcards.keys():
             wanted = [view_level(wildcards.model, level) for level in wanted]
         return expand(
             f"{ROOT}/views/{wildcards.target}.{{level}}.{{fold}}.json",
             level=wanted,
-            fold=folds,
+            fold=folds or named or job_folds(wildcards),
         )
 
     return of_job
@@ -263,10 +263,10 @@ def parent_weights(parent, pattern):
     """Input function: weights of the runs that the job's runs are built on, if any, of the same folds and seeds."""
 
     def of_job(wildcards):
-        model = parent_of(wildcards.model, parent)
-        files = run_files(f"{model}/{pattern}", "model.safetensors")
         if parent not in STUDY.fusion.parents:
             return []
+        model = parent_of(wildcards.model, parent)
+        files = run_files(f"{model}/{pattern}", "model.safetensors")
         return [file.format(**wildcards) for file in files]
 
     return of_job
@@ -290,7 +290,7 @@ def run_files(pattern, *names, folds=FOLDS):
 
 
 def job_folds(wildcards):
-    """Folds of a job that has all of its series, or of the baselines."""
+    """Folds of a job that has all of its series; of one without a model, those of the first partition."""
     model = wildcards.get("model")
     return series_folds(STUDY, model) if model else FOLDS
 

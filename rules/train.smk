@@ -28,7 +28,7 @@ rule image:
         scratch=SCRATCH,
         runs=job_runs,
         searched=searched,
-        options=options("image", "readout", "two_part", "training"),
+        options=options("image", "readout", "two_part", "training", "properties"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} -> {wildcards.target}"
@@ -63,7 +63,7 @@ rule text:
         runs=job_runs,
         searched=searched,
         frozen=frozen,
-        options=options("language", "readout", "two_part", "training"),
+        options=options("language", "readout", "two_part", "training", "properties"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
@@ -101,7 +101,13 @@ rule fusion:
         searched=searched,
         frozen=frozen,
         options=options(
-            "image", "language", "readout", "fusion", "two_part", "training"
+            "image",
+            "language",
+            "readout",
+            "fusion",
+            "two_part",
+            "training",
+            "properties",
         ),
         code=code_of("train"),
     message:
@@ -141,7 +147,7 @@ rule clip:
         runs=job_runs,
         searched=searched,
         frozen=frozen,
-        options=options("clip", "two_part", "training"),
+        options=options("clip", "two_part", "training", "properties"),
         code=code_of("train"),
     message:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
@@ -152,11 +158,13 @@ rule clip:
 
 
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]
+# Those of every baseline; of CLIP's too, where the study has CLIP.
+BASELINE_FOLDS = series_folds(STUDY, "mean")
 
 
 rule baselines:
     input:
-        views(VIEWS),
+        views(VIEWS, BASELINE_FOLDS),
     output:
         kind_files(plain_kinds(BASELINES), RUN_FILES, targets=["{target}"]),
     log:
@@ -172,13 +180,14 @@ rule baselines:
     params:
         root=root,
         series=words(plain_kinds(BASELINES)),
-        options=options("splits", "seeds", "two_part"),
+        folds=len(BASELINE_FOLDS),
+        options=options("properties", "splits", "seeds", "two_part"),
         code=code_of("baselines"),
     message:
         "Fit the baselines for {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
-        " --series {params.series} --options {params.options:q} > {log} 2>&1"
+        " --series {params.series} --folds {params.folds} --options {params.options:q} > {log} 2>&1"
 
 
 # Their variants; apart, so that asking for one leaves the others alone.
@@ -196,7 +205,8 @@ if VARIANT_BASELINES:
         params:
             root=root,
             series=words(VARIANT_BASELINES),
-            options=options("splits", "seeds", "two_part"),
+            folds=len(FOLDS),
+            options=options("properties", "splits", "seeds", "two_part"),
             code=code_of("baselines"),
         message:
             "Fit the variants of the baselines for {wildcards.target}"
@@ -228,7 +238,7 @@ rule incontext:
         llm=1,
     params:
         root=root,
-        options=options("llm", "splits", "seeds"),
+        options=options("llm", "properties", "splits", "seeds"),
         code=code_of("incontext"),
     message:
         "Ask the language model ({wildcards.level}) -> {wildcards.target}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rhoflow.errors import StudyError
 from rhoflow.report.comparisons import comparisons_frame
 from rhoflow.report.results import results_frame
 from rhoflow.report.runs import Series, main_series
-from rhoflow.report.trials import training_mean, trials_frame, trials_sentence, trials_table, trials_tests
+from rhoflow.report.trials import trials_frame, trials_sentence, trials_table, trials_tests
 
 EXACT = 1e-9
 TARGET = "formation_energy_per_atom"
@@ -69,7 +70,7 @@ def test_blocks_rows_and_columns_are_the_papers(frame: pd.DataFrame) -> None:
     assert table.header[2:] == ("bulk modulus R²", "RMSE [GPa]", "formation energy R²", "RMSE [eV/atom]")
     assert blocks["Mean of the trials"][3].cells[2:] == ("0.83", "32.1", "0.76", "0.31")
     assert blocks["#3"][2].cells[2:] == ("0.92", "21.1", "0.77", "0.35")
-    assert [row.cells[0] for row in blocks["Baselines on #1"][:2]] == [
+    assert [row.cells[0] for row in blocks["Baselines, mean of the trials"][:2]] == [
         "Mean predictor: Val. folds average",
         "Mean predictor: Test",
     ]
@@ -85,22 +86,36 @@ def test_the_paper_has_no_other_texts(frame: pd.DataFrame) -> None:
     assert "Mean of the trials, random weights" in dict(table.groups)  # k_vrh alone has twins
 
 
-def test_baselines_stand_on_the_first_trial_alone(frame: pd.DataFrame) -> None:
-    assert set(frame.loc[frame["group"] == "baseline", "trial"]) == {"#1"}
+def test_baselines_have_the_same_trials(grid_root: Path, frame: pd.DataFrame) -> None:
+    assert set(frame.loc[frame["group"] == "baseline", "trial"]) == {"#1", "#2", "#3", "mean"}
     assert not frame["model"].str.contains("f50|shuffled|fourier").any()
+    row = rows_of(frame, target=TARGET, model="magpie-forest", trial="#3", part="test").iloc[0]
+    tables = [predictions(grid_root, f"magpie-forest/{TARGET}/none", fold, "test") for fold in (6, 7, 8)]
+    rmse = [root_mean_squared_error(table["y_true"], table["y_pred"]) for table in tables]
+    assert row["rmse_mean"] == pytest.approx(np.mean(rmse), rel=EXACT)
 
 
-def test_t_test_goes_over_all_folds_of_all_partitions(grid_root: Path, series: list[Series]) -> None:
-    tests = trials_tests(series)
-    row = rows_of(tests, target=TARGET, level="all", reference="mean").iloc[0]
+def test_baseline_on_the_structure_stands_beside_every_level(series: list[Series]) -> None:
+    forest = next(one for one in series if (one.model, one.target) == ("magpie-forest", TARGET))
+    structure = replace(forest, model="chgnet-ridge", level="structure")
+    table = trials_table(trials_frame([*series, structure]), "all", lineage_id="0")
+    assert table is not None
+    names = [row.cells[0] for row in dict(table.groups)["Baselines, mean of the trials"]]
+    assert "CHGNet embedding + ridge: Test" in names
+
+
+@pytest.mark.parametrize("reference", ["mean/none", "magpie-forest/none", "quantiles-ridge/density"])
+def test_t_test_goes_over_all_folds_of_all_partitions(grid_root: Path, series: list[Series], reference: str) -> None:
+    model, level = reference.split("/")
+    row = rows_of(trials_tests(series), target=TARGET, level="all", reference=model).iloc[0]
     d, shares = [], []
     for fold in range(9):
         ours = predictions(grid_root, f"clip/{TARGET}/all", fold, "val")
+        theirs = predictions(grid_root, f"{model}/{TARGET}/{level}", fold, "val")
         train = predictions(grid_root, f"clip/{TARGET}/all", fold, "train")
-        constant = np.full(len(ours), train["y_true"].mean())
         d.append(
             root_mean_squared_error(ours["y_true"], ours["y_pred"])
-            - root_mean_squared_error(ours["y_true"], constant)
+            - root_mean_squared_error(theirs["y_true"], theirs["y_pred"])
         )
         shares.append(len(ours) / len(train))
     t = np.mean(d) / np.sqrt((1 / 9 + np.mean(shares)) * np.var(d, ddof=1))
@@ -114,7 +129,8 @@ def test_twin_is_compared_over_all_partitions_too(series: list[Series]) -> None:
     twins = rows_of(tests, reference="clip-random")
     assert twins["level"].tolist() == ["formula"]
     assert twins["folds"].tolist() == [9]
-    assert set(rows_of(tests, target="k_vrh")["comparisons"]) == {4}
+    # Three levels against the mean and three references, one level against its twin.
+    assert set(rows_of(tests, target="k_vrh")["comparisons"]) == {13}
 
 
 def test_sentence_counts_folds_and_partitions(series: list[Series]) -> None:
@@ -122,13 +138,6 @@ def test_sentence_counts_folds_and_partitions(series: list[Series]) -> None:
     assert said is not None
     assert said.startswith("By RMSE over 9 validation folds of 3 partitions, retraining included")
     assert trials_sentence(trials_tests(series), "efermi") is None
-
-
-def test_training_mean_knows_nothing_of_what_it_is_judged_on(series: list[Series]) -> None:
-    clip = next(one for one in series if one.model == "clip")
-    constant = training_mean(clip)
-    for run, other in zip(clip.runs, constant.runs, strict=True):
-        assert np.unique(other.part("val")[2]).tolist() == [pytest.approx(run.part("train")[1].mean())]
 
 
 def test_partitions_have_test_sets_of_their_own(series: list[Series]) -> None:
@@ -139,7 +148,7 @@ def test_partitions_have_test_sets_of_their_own(series: list[Series]) -> None:
     assert not sizes[0] & sizes[1]
 
 
-def test_others_meet_clip_on_the_first_partition(grid_root: Path, series: list[Series]) -> None:
+def test_others_meet_clip_on_the_test_set_of_the_first_partition(grid_root: Path, series: list[Series]) -> None:
     frame = comparisons_frame(series, resamples=100)
     row = rows_of(frame, target=TARGET, model="clip", level="all", reference="magpie-forest").iloc[0]
     d = []
@@ -152,7 +161,7 @@ def test_others_meet_clip_on_the_first_partition(grid_root: Path, series: list[S
             - root_mean_squared_error(theirs["y_true"], theirs["y_pred"])
         )
     assert row["rmse_difference"] == pytest.approx(np.mean(d), rel=EXACT)
-    assert (row["runs"], row["folds"]) == (3, 3)
+    assert (row["runs"], row["folds"]) == (3, 9)
     twin = rows_of(frame, model="clip", reference="clip-random").iloc[0]
     assert (twin["runs"], twin["folds"]) == (3, 9)
 

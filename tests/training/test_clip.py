@@ -123,10 +123,12 @@ def test_true_architecture_is_trained_in_both_stages_and_repeats_itself(tmp_path
     assert [stage["epochs"] for stage in stages] == [2, 1]
 
 
-def test_every_partition_is_trained_by_clip_and_its_variants_alone():
+def test_every_partition_is_trained_by_clip_and_its_variants_and_the_baselines_beside_it():
     study = Study(models=("image", "clip"), splits=Splits(folds=5, repeats=3))
-    folds = {model: len(series_folds(study, model)) for model in ("image", "image-f25", "clip", "clip-random")}
-    assert folds == {"image": 5, "image-f25": 5, "clip": 15, "clip-random": 15}
+    models = ("image", "image-f25", "clip", "clip-random", "mean", "magpie-forest", "magpie-forest-f25")
+    folds = [len(series_folds(study, model)) for model in models]
+    assert folds == [5, 5, 15, 15, 15, 15, 5]
+    assert len(series_folds(Study(models=("image",), splits=Splits(folds=5, repeats=3)), "mean")) == 5
 
 
 def test_twin_is_the_same_network_from_random_weights():

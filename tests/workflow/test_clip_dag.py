@@ -54,6 +54,10 @@ def test_small_study_of_clip_runs_to_its_tables_and_is_then_done(workspace: Work
     assert tests[2] == tests[3]
     assert tests[0] != tests[2]
     assert "CLIP" in (workspace.root / "tables/results.md").read_text()
+    # The baselines were fitted on the same partitions.
+    compared = pd.read_csv(workspace.root / "tables/clip_trials_tests.csv")
+    assert set(compared["reference"]) == {"mean", "magpie-forest", "pixels-ridge", "quantiles-ridge", "clip-random"}
+    assert set(compared["folds"]) == {4}
     assert workspace.run().jobs == []
 
 

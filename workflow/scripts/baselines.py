@@ -11,6 +11,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
 parser.add_argument("--target", required=True)
 parser.add_argument("--series", nargs="+", required=True, help="model:level ...; a variant is <model>-<variant>")
+parser.add_argument("--folds", type=int, required=True, help="number of folds, over all repeats of the splits")
 parser.add_argument("--options", type=Study.model_validate_json, required=True, help="JSON: splits, seeds, two_part")
 
 if __name__ == "__main__":
@@ -22,7 +23,7 @@ if __name__ == "__main__":
             arguments.root,
             arguments.target,
             series=series,
-            folds=study.splits.folds,
+            folds=arguments.folds,
             seeds=study.seeds,
             two_part=study.two_part,
         )

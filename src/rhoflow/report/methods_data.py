@@ -127,7 +127,7 @@ def split_sentences(splits: Splits, parts: Mapping[str, int]) -> list[str]:
     """Who trained and who tested."""
     test = parts.get("test", 0)
     rest = sum(n for part, n in parts.items() if part.startswith("fold"))
-    repeats = f", with {splits.repeats} repeats for CLIP" if splits.repeats > 1 else ""
+    repeats = f", with {splits.repeats} repeats for CLIP and the baselines beside it" if splits.repeats > 1 else ""
     return [
         f"The crystals were split {_SPLITS[splits.strategy]} by a stable hash (seed {splits.seed}): {test} for the"
         f" test and {rest} in {splits.folds}-fold cross-validation{repeats}."

@@ -6,7 +6,6 @@ Every repeat of the splits is a trial: another partition with its own test set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,19 @@ import pandas as pd
 
 from rhoflow.dataset.names import TEXT_LEVELS
 from rhoflow.report import labels
-from rhoflow.report.comparisons import TWIN, Pair, over_folds, pair_of
+from rhoflow.report.comparisons import REFERENCES, TWIN, Pair, over_folds, pair_of
 from rhoflow.report.published import COLUMNS, SOURCE, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
-from rhoflow.report.runs import Run, Series
+from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, holm
 from rhoflow.report.statistics import mean_sd
 from rhoflow.report.verdicts import findings
 
 CLIP = "clip"
 MEAN = "mean"
+# What CLIP is tested against over all trials, but for its twin.
+_REFERENCES = ("mean", *REFERENCES)
 PUBLISHED_LEVEL = "all"
 # Our parts, and the paper's names for them.
 _PARTS = {"val": "Val. folds average", "test": "Test"}
@@ -33,7 +34,7 @@ _METRICS = ("r2", "rmse", "mae")
 
 
 def trials_frame(series: Sequence[Series]) -> pd.DataFrame:
-    """One row a target, model, level, trial and part: CLIP, its random twin, and the baselines on the first trial.
+    """One row a target, model, level, trial and part: CLIP, its random twin, and the baselines.
 
     Parameters
     ----------
@@ -49,14 +50,12 @@ def trials_frame(series: Sequence[Series]) -> pd.DataFrame:
     """
     rows = []
     for one in series:
-        if one.model in (CLIP, TWIN.format(CLIP)):
+        if one.model in (CLIP, TWIN.format(CLIP), *labels.BASELINES):
             trials = [(f"#{repeat + 1}", one.of_repeat(repeat)) for repeat in one.repeats]
             for part in _PARTS:
                 scored = [part_scores(trial, part) | _published(one, name, part) for name, trial in trials]
                 rows += [row | {"trial": name} for row, (name, _) in zip(scored, trials, strict=True)]
                 rows.append(_mean_row(scored) | _published(one, MEAN, part) | {"trial": MEAN})
-        elif labels.group_of(one.model) == "baseline" and one.model in labels.BASELINES:
-            rows += [part_scores(one.of_repeat(0), part) | {"trial": "#1"} for part in _PARTS]
     return pd.DataFrame(rows)
 
 
@@ -77,7 +76,7 @@ def _published(series: Series, trial: str, part: str) -> dict[str, float]:
 
 
 def trials_tests(series: Sequence[Series]) -> pd.DataFrame:
-    """CLIP over the folds of all trials against always predicting the training mean, and its random twin.
+    """CLIP over the folds of all trials against the references that every model has, the mean and its random twin.
 
     Returns
     -------
@@ -98,11 +97,12 @@ def trials_tests(series: Sequence[Series]) -> pd.DataFrame:
 def _pairs(series: Sequence[Series]) -> Iterator[Pair]:
     by_kind = {(one.model, one.level): one for one in series}
     for (model, level), one in by_kind.items():
-        if model == CLIP:
-            yield pair_of(one, training_mean(one))
-            twin = by_kind.get((TWIN.format(CLIP), level))
-            if twin and (pair := pair_of(one, twin)).runs:
-                yield pair
+        if model != CLIP:
+            continue
+        references = [other for (name, _), other in by_kind.items() if name in _REFERENCES]
+        twin = by_kind.get((TWIN.format(CLIP), level))
+        found = [pair_of(one, other) for other in [*references, *([twin] if twin else [])]]
+        yield from (pair for pair in found if pair.runs)
 
 
 def _test(pair: Pair, comparisons: int) -> dict[str, Any]:
@@ -118,16 +118,6 @@ def _test(pair: Pair, comparisons: int) -> dict[str, Any]:
         "folds": len(pair.folds),
         **over_folds(pair, LEVEL / comparisons),
     }
-
-
-def training_mean(series: Series) -> Series:
-    """Give the predictor of the mean of the training part, on the very splits of a series."""
-
-    def constant(run: Run) -> Run:
-        mean = float(run.part("train")[1].mean())
-        return replace(run, key=replace(run.key, model="mean"), predictions=run.predictions.assign(y_pred=mean))
-
-    return replace(series, model="mean", level="none", runs=tuple(map(constant, series.runs)))
 
 
 def trials_sentence(tests: pd.DataFrame, target: str) -> str | None:
@@ -163,13 +153,13 @@ def trials_table(frame: pd.DataFrame, level: str, *, lineage_id: str) -> Table |
     if len(twin):
         groups.append(("Mean of the trials, random weights", tuple(_trial_rows(twin, targets))))
     others = [text for text in TEXT_LEVELS if text != level]
-    beside = frame[(frame["group"] == "baseline") & ~frame["level"].isin(others)]
+    beside = frame[(frame["group"] == "baseline") & (frame["trial"] == MEAN) & ~frame["level"].isin(others)]
     baselines = [
         row
         for (model, of_level), one in beside.groupby(["model", "level"], sort=False)
         for row in _trial_rows(one, targets, name=f"{labels.series_label(str(model), str(of_level))}: ")
     ]
-    groups += [("Baselines on #1", tuple(baselines))] if baselines else []
+    groups += [("Baselines, mean of the trials", tuple(baselines))] if baselines else []
     title = f"CLIP's trials, texts of the level {level}"
     caption = _caption(rows, level, lineage_id=lineage_id)
     return Table(f"clip-trials-{level}", title, tuple(header), tuple(groups), caption, text_columns=1)
@@ -216,6 +206,6 @@ def _caption(rows: pd.DataFrame, level: str, *, lineage_id: str) -> str:
     return (
         f"A trial is a partition of its own, with its own test set: {trials} of them. n: crystals of a validation"
         " fold, or of the test set. In a trial: mean ± sample standard deviation over"
-        f" {labels.span(runs[0], runs[-1])} runs (folds × seeds); mean of the trials: ± over trials. Baselines are"
-        f" fitted on the partition of the first trial alone. {theirs} Lineage {lineage_id}."
+        f" {labels.span(runs[0], runs[-1])} runs (folds × seeds); mean of the trials: ± over trials."
+        f" {theirs} Lineage {lineage_id}."
     )

@@ -43,7 +43,7 @@ def run_baselines(
     series : sequence of (str, str)
         Baselines or variants of them, each with a level (`training.names.baseline_kinds`).
     folds : int
-        Number of folds.
+        Number of folds, over all repeats of the splits that they are fitted on.
     seeds : sequence of int
         Random seeds. Ridge and mean do not depend on them; their runs are there for each all the same.
     two_part : bool

@@ -38,7 +38,9 @@ BASELINE_LEVELS = {
 # Those that run only where the study asks for them.
 OPTIONAL_BASELINES = ("chgnet-ridge",)
 
-REPEATED = ("clip",)  # trained on every partition of ``splits.repeats``, their variants too; the rest on the first
+# Trained on every partition of ``splits.repeats``, their variants too. Where the study has one of them, the baselines
+# are fitted on every partition, but not their variants; the rest runs on the first.
+REPEATED = ("clip",)
 
 # Variants: random initial weights, amplitude and lattice constant beside the image, and inputs dealt out anew. Others
 # go by a number, f<share> of the training part, or by the name of other images.
@@ -118,7 +120,9 @@ def series_targets(study: Study, model: str) -> tuple[str, ...]:
 
 def series_folds(study: Study, model: str) -> range:
     """Fold indices that a series is trained on: those of the first partition, or of all."""
-    return study.splits.indices if base_of(model)[0] in REPEATED else range(study.splits.folds)
+    base, variant = base_of(model)
+    beside = base in BASELINE_LEVELS and not variant and not set(REPEATED).isdisjoint(study.models)
+    return study.splits.indices if beside or base in REPEATED else range(study.splits.folds)
 
 
 def network_kinds(study: Study) -> list[tuple[str, str]]:
