@@ -26,6 +26,14 @@ if runs_beside("incontext", asks=IN_CONTEXT):
         incontext,
 
 
+def query_options():
+    """What the answer depends on: the selection, and whether all-electron densities and densities of states are wanted."""
+    settings = json.loads(options("source", "field", "dos"))
+    if STUDY.field != "all_electron":
+        settings["field"] = "total"
+    return json.dumps(settings, sort_keys=True)
+
+
 if ASKED:
 
     # The only step that asks the Materials Project's database. Neither new code nor another day changes the answer
@@ -46,7 +54,9 @@ if ASKED:
             download=CONNECTIONS,
         params:
             scratch=SCRATCH,
-            options=options("source", "field", "dos"),
+            options=query_options(),
+            # The lines of the file of ids.
+            fingerprint=FINGERPRINT,
         message:
             "Ask the Materials Project which materials there are"
         shell:
@@ -73,7 +83,7 @@ rule catalog:
     params:
         scratch=SCRATCH,
         snapshot=f"--snapshot {SNAPSHOT}" if ASKED else "",
-        options=options("source", "field", "dos"),
+        options=options("source", "field", "dos", "properties"),
         shards=STUDY.shards,
         # Names, sizes and dates of the source's files: a change makes the catalogue look again.
         fingerprint=FINGERPRINT,

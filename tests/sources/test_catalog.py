@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from rhoflow.config import DirectorySource
+from rhoflow.config import DirectorySource, MaterialsProjectSource
 from rhoflow.errors import Reason, StudyError
 from rhoflow.materials.ids import shard_of
 from rhoflow.sources import content
@@ -252,6 +252,19 @@ def test_fingerprint_ignores_files_that_the_catalogue_does_not_read(source: Dire
     (source.path / "properties.csv").touch()
     (source.path / ".git").mkdir()
     assert source_fingerprint(source) == before
+
+
+def test_fingerprint_notices_another_id_in_the_file_of_ids(tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    source = MaterialsProjectSource(ids=ids)
+    absent = source_fingerprint(source)
+    ids.write_text("mp-149\nmp-13\n")
+    before = source_fingerprint(source)
+    ids.write_text("mp-13\n\nmp-149")
+    assert source_fingerprint(source) == before  # the order does not matter
+    ids.write_text("mp-149\nmp-13\nmp-30\n")
+    assert len({absent, before, source_fingerprint(source)}) == 3
+    assert source_fingerprint(MaterialsProjectSource(ids=["mp-149"])) == ""
 
 
 def test_fingerprint_is_light_to_import() -> None:

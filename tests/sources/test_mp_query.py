@@ -471,7 +471,7 @@ def test_bad_key_is_told_with_where_to_get_one(
 
     monkeypatch.setitem(SETTINGS, "PMG_MAPI_KEY", None)
     monkeypatch.delenv("MP_API_KEY") if key is None else monkeypatch.setenv("MP_API_KEY", key)
-    with pytest.raises(StudyError, match=rf"{said}.*https://materialsproject.org/api.*MP_API_KEY") as error:
+    with pytest.raises(StudyError, match=rf"{said}.*https://materialsproject.org/api.*MP_API_KEY.*kind: manifest") as error:
         ask()
     if key:
         assert not [link for link in chain(error.value) if key.strip() in f"{link!r}{link}{vars(link)}"]

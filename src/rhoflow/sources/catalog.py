@@ -11,7 +11,7 @@ from rhoflow.errors import StudyError
 from rhoflow.materials.ids import shard_of
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.directory import scan, sidecar_paths
-from rhoflow.sources.rows import AECCARS, FIXED, TEXT_FIXED, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, FIXED, TEXT_FIXED, Rows
 
 if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas and pyarrow stay away from it
     import pyarrow as pa
@@ -77,11 +77,11 @@ def source_fingerprint(source: Source, *, field: str = "total", dos: bool = Fals
     """sha256 over names, sizes and times of the files that `write_catalog` would read, and the table's rows.
 
     It tells that the catalogue may be out of date without reading a density. Neither the order of the
-    directory nor that of the table's rows matters. The Materials Project's snapshot is a file of the study, so its
-    fingerprint is none.
+    directory nor that of the table's rows matters. The Materials Project's snapshot is a file of the study, so all that
+    counts of it here is the file of ids that it is asked for.
     """
     if isinstance(source, MaterialsProjectSource):
-        return ""
+        return _ids_fingerprint(source.ids) if isinstance(source.ids, Path) else ""
     if isinstance(source, ManifestSource):
         from rhoflow.sources.manifest import manifest_fingerprint
 
@@ -98,6 +98,15 @@ def source_fingerprint(source: Source, *, field: str = "total", dos: bool = Fals
             rows = sorted(content.splitlines()) if path.suffix == ".csv" else [content]
             sha.update(path.name.encode() + b"\0" + b"\n".join(rows))
     return sha.hexdigest()
+
+
+def _ids_fingerprint(path: Path) -> str:
+    """sha256 over the lines of a file of ids; their order does not matter. What is wrong with it, the query says."""
+    try:
+        lines = {line.strip() for line in path.read_bytes().splitlines()} - {b""}
+    except OSError as error:
+        return f"{error.strerror}"
+    return hashlib.sha256(b"\n".join(sorted(lines))).hexdigest()
 
 
 def _rows(source: Source, cache: Path, field: str, dos: bool, snapshot: Path | None) -> Rows:
@@ -120,13 +129,16 @@ def _columns(found: Rows, n_shards: int, kind: str) -> dict[str, pa.Array]:
     """Columns of materials.parquet, properties and texts in an order of their own."""
     import pyarrow as pa
 
-    taken = [name for name in found.texts if name in FIXED or name in PROPERTIES]
+    taken = [name for name in found.texts if name in (*FIXED, CHECKS) or name in PROPERTIES]
     if taken:
         raise StudyError(
             f"source ({kind}): column {taken[0]!r} is a name that the catalogue needs itself"
-            f" ({', '.join(FIXED)}, or a property); rename it"
+            f" ({', '.join((*FIXED, CHECKS))}, or a property); rename it"
         )
     columns = {name: pa.array([row[name] for row in found.rows], pa.string()) for name in TEXT_FIXED}
+    checks = [row.get(CHECKS) for row in found.rows]
+    if any(checks):
+        columns[CHECKS] = pa.array(checks, pa.string())
     columns["size_bytes"] = pa.array([row["size_bytes"] for row in found.rows], pa.int64())
     columns["content_key"] = pa.array([row["content_key"] for row in found.rows], pa.string())
     shards = [shard_of(row["material_id"], n_shards) for row in found.rows]

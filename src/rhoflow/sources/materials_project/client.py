@@ -22,7 +22,8 @@ _STATUS = re.compile(r"error status code (\d{3})")
 _PASSWORD = re.compile(r"//[^/\s@]*@")
 _WHERE_KEYS_COME_FROM = (
     "get one at https://materialsproject.org/api, then `export MP_API_KEY=...`, or put it as PMG_MAPI_KEY in"
-    " pymatgen's settings file (`pmg config --add PMG_MAPI_KEY ...`); never in the config file"
+    " pymatgen's settings file (`pmg config --add PMG_MAPI_KEY ...`); never in the config file. To rebuild a"
+    " published list of materials takes no key: source.kind: manifest (docs/materials-project.md)"
 )
 
 
