@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from snakemake.cli import get_argument_parser
+from snakemake.resources import GroupResources
 from snakemake_executor_plugin_slurm import ExecutorSettings
 
 # What the plugin (2.8.0: submit_string.py, utils.py) and Snakemake read of a job's resources.
 KNOWN = {
     *("slurm_partition", "slurm_account", "slurm_extra", "mem_mb", "runtime"),
-    *("gpu", "gpu_model", "gres", "constraint", "qos", "cpus_per_task"),
+    *("gpu", "gpu_model", "gres", "constraint", "qos", "cpus_per_task", "turn"),
 }
+NODE_MB, DAY_MIN = 64_000, 1440
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def profile(project: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def rules(project: Path) -> set[str]:
     text = "".join(path.read_text() for path in project.glob("rules/*.smk"))
-    return set(re.findall(r"^ *(?:rule|checkpoint) (\w+):", text, re.MULTILINE))
+    return set(re.findall(r"^ *(?:(?:rule|checkpoint)|use rule \w+ as) (\w+)(?: with)?:", text, re.MULTILINE))
 
 
 def test_every_key_is_an_option(profile: dict[str, Any]) -> None:
@@ -43,7 +46,8 @@ def test_every_rule_and_resource_is_known(profile: dict[str, Any], rules: set[st
 
 
 def test_every_job_gets_more_at_the_next_attempt(profile: dict[str, Any], rules: set[str]) -> None:
-    """A new rule needs a line in profiles/slurm, unless it runs beside Snakemake."""
+    """A new rule needs a line in profiles/slurm, unless it runs beside Snakemake; `use rule` makes one of its own."""
+    assert "baseline_variants" in rules
     beside = {"plan", "splits", "leakage", "views", "provenance", "query", "incontext"}
     assert profile["retries"] > 0
     assert set(profile["set-resources"]) == rules - beside - {"all"}
@@ -57,5 +61,35 @@ def test_default_profile_does_not_override_this_one(profile: dict[str, Any], pro
     default = yaml.safe_load((project / "profiles/default/config.yaml").read_text())
     assert set(default) & set(profile) == set()
     assert {"default-resources", "set-resources", "retries", "groups", "executor", "jobs"}.isdisjoint(default)
-    assert profile["set-resource-scopes"] == {"gpu": "local"}
+    # The GPUs of that machine, and turns, are counted within a job: else one job of the whole cluster could run.
+    assert profile["set-resource-scopes"] == {"gpu": "local", "turn": "local"}
     assert default["scheduler"] == "greedy"
+    assert "gpu=1" in default["resources"]  # one training at a time on the one GPU
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+@pytest.mark.parametrize("group", ["shard", "tail"])
+def test_jobs_that_share_a_slurm_job_ask_for_the_same_whatever_the_login_node(
+    profile: dict[str, Any], project: Path, group: str, attempt: int
+) -> None:
+    """Snakemake adds up what runs side by side, as much as `cores` (all of the login node's) has room for."""
+    profiles = [str(project / f"profiles/{name}") for name in ("slurm", "default")]
+    arguments = get_argument_parser(profiles=profiles).parse_args([])
+    rules = [rule for rule, its in profile["groups"].items() if its == group]
+    assert attempt <= profile["retries"] + 1
+    together = profile["group-components"][group]
+    asked = []
+    for rule in (rules * together)[:together]:
+        plain = arguments.set_resources[rule].items()
+        job = {name: r.evaluate(None, None, attempt, 1, rule, None).value for name, r in plain}
+        asked.append(SimpleNamespace(resources=job | {"_cores": 1, "_nodes": 1}, pipe_group=None))
+    sums = []
+    for cores in (1, 2, 16, 64):
+        limits = arguments.resources.copy()
+        limits["_cores"] = cores
+        total = GroupResources.basic_layered([asked], limits, run_local=False)
+        sums.append((total["_cores"], total["mem_mb"], total["runtime"]))
+    mem_mb = profile["set-resources"][rules[0]]["mem_mb"].split(" * ")[0]
+    assert sums == [(1, int(mem_mb) * attempt, 60 * together * attempt)] * 4
+    assert sums[0][1] <= NODE_MB
+    assert sums[0][2] <= DAY_MIN
