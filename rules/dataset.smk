@@ -134,7 +134,7 @@ rule clean:
         runtime=30,
     params:
         root=root,
-        options=options("clean", "targets", "dataset_version"),
+        options=options("clean", "properties", "targets", "dataset_version"),
         code=code_of("clean"),
     message:
         "Keep or reject each material"
@@ -222,7 +222,7 @@ checkpoint views:
     params:
         root=root,
         levels=[*VIEWS, *IMAGE_VIEWS],
-        options=options("targets", "splits"),
+        options=options("properties", "targets", "splits"),
         code=code_of("views"),
     message:
         "Digest what each training sees"

@@ -45,6 +45,7 @@ rule search:
             "splits",
             "seeds",
             "models",
+            "properties",
         ),
         code=code_of("search"),
     message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rhoflow.errors import StudyError
@@ -70,10 +71,26 @@ _TABLE: tuple[tuple[str, str, str, dict[str, float]], ...] = (
     ("volume_per_atom", "volume per atom", "A^3", VOLUME),
     ("lattice_constant", "lattice constant", "A", {"A": 1.0, "nm": 10.0, "bohr": 0.529177210903}),
 )
-PROPERTIES: dict[str, Property] = {row[0]: Property(*row) for row in _TABLE}
+BUILT_IN: Mapping[str, Property] = {row[0]: Property(*row) for row in _TABLE}
+# These, and what the studies of this process bring along (section `properties`).
+PROPERTIES: dict[str, Property] = dict(BUILT_IN)
 # Properties that are zero for many materials: the largest magnitude that counts as zero in the house unit, below what
 # a calculation resolves.
 ZERO_UP_TO = {"band_gap": 1e-3, "total_magnetization": 1e-2}
+
+
+def add_property(own: Property, zero_limit: float | None) -> None:
+    """Make a study's own property known, in place of another study's of the same name.
+
+    Parameters
+    ----------
+    zero_limit : float or None
+        Largest magnitude that counts as zero, in its unit; None if it is not zero for many materials.
+    """
+    PROPERTIES[own.key] = own
+    ZERO_UP_TO.pop(own.key, None)
+    if zero_limit is not None:
+        ZERO_UP_TO[own.key] = zero_limit
 
 
 def zero_up_to(key: str) -> float:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from rhoflow.config.ablation import Ablation, check_ablation, check_fusion
 from rhoflow.config.density import Clean, Deformation, DensityField, Grid, SliceOptions
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, TextModel, Training
 from rhoflow.config.llm import LanguageModelInContext
+from rhoflow.config.own_properties import OwnProperty, add_own
 from rhoflow.config.search import Search
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
 from rhoflow.errors import StudyError
-from rhoflow.properties import PROPERTIES, ZERO_UP_TO
+from rhoflow.properties import BUILT_IN, ZERO_UP_TO
 
 
 class Text(Section):
@@ -87,6 +88,11 @@ class Study(Section):
     slices: SliceOptions = SliceOptions()
     text: Text = Text()
     targets: tuple[str, ...] = Field(
+    properties: dict[str, OwnProperty] = Field(
+        {},
+        description="properties of your own table that rhoflow does not know, e.g. {stacking_fault_energy: {label:"
+        " stacking-fault energy, unit: mJ/m^2}} (docs/own-data.md)",
+    )
         ("k_vrh", "formation_energy_per_atom"), min_length=1, description="properties to predict (docs/own-data.md)"
     )
     levels: tuple[Level, ...] = Field(
@@ -138,12 +144,20 @@ class Study(Section):
         return {**config, "source": source}
 
     @field_validator("targets")
+    @field_validator("properties")
     @classmethod
-    def _known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+    def _made_known(cls, properties: dict[str, OwnProperty]) -> dict[str, OwnProperty]:
+        add_own(properties)
+        return properties
+
+    @classmethod
+    def _known(cls, targets: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = (*BUILT_IN, *info.data.get("properties", {}))
         for target in targets:
-            if target not in PROPERTIES:
+            if target not in known:
                 raise ValueError(
-                    f"unknown target {target!r}{near(target, PROPERTIES)}; known: {', '.join(PROPERTIES)}"
+                    f"unknown target {target!r}{near(target, known)}; known: {', '.join(known)}; one of your own"
+                    " goes under properties first"
                 )
         return targets
 
@@ -194,9 +208,9 @@ class Study(Section):
         check_ablation(
             self.ablation,
             models=networks,
-            levels=self.levels,
             parents=self.fusion.parents,
             targets=self.targets,
+            levels=self.levels,
             field=self.field,
             slices=self.slices,
         )

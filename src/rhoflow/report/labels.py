@@ -50,7 +50,7 @@ PROTOTYPES = {
     "ABC_216_a_b_c": "half-Heusler",
 }
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("mu_B", "μB"))
+_PRETTY = (("A^3", "Å³"), ("cm^3", "cm³"), ("m^2", "m²"), ("mu_B", "μB"))
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,21 @@ class Zero:
     other: str
 
 
-# Targets that are zero for many materials.
-ZEROS = {
-    "band_gap": Zero(ZERO_UP_TO["band_gap"], "metals", "non-metals"),
-    "total_magnetization": Zero(ZERO_UP_TO["total_magnetization"], "non-magnetic crystals", "magnetic crystals"),
+# What the two kinds of crystals are called, of targets that are zero for many of them.
+_KINDS = {
+    "band_gap": ("metals", "non-metals"),
+    "total_magnetization": ("non-magnetic crystals", "magnetic crystals"),
 }
 
 
 def is_network(model: str) -> bool:
+def zero_of(target: str) -> Zero | None:
+    """Return what counts as zero of a target; None for one that is not known to be zero for many materials."""
+    if target not in ZERO_UP_TO:
+        return None
+    return Zero(ZERO_UP_TO[target], *_KINDS.get(target, ("crystals at zero", "other crystals")))
+
+
     """Whether a model, or what it is a variant of, is a network."""
     return base_of(model)[0] in NETWORKS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rhoflow.config import Study
-from rhoflow.report.labels import ZEROS
+from rhoflow.report.labels import zero_of
 from rhoflow.training.names import baseline_kinds, llm_kinds, network_kinds
 
 FIGURE_INDEX = "figures.json"
@@ -41,7 +41,7 @@ def table_names(study: Study) -> list[str]:
 def _has(study: Study, table: str) -> bool:
     ablation = study.ablation
     needed = {
-        "zeros": any(target in ZEROS for target in study.targets),
+        "zeros": any(zero_of(target) for target in study.targets),
         "stages": "fusion" in study.models,
         "v1_levels": "fusion" in study.models,
         "v1_stages": "fusion" in study.models,

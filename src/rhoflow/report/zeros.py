@@ -47,12 +47,13 @@ def zeros_frame(series: Iterable[Series]) -> pd.DataFrame:
         ``zero_share``; ``mae_other_mean, mae_other_sd, mae_zero_mean, mae_zero_sd`` (`unit`), ``auc_mean, auc_sd``:
         mean and sample standard deviation over the runs.
     """
-    return pd.DataFrame([_row(one) for one in series if one.target in labels.ZEROS])
+    return pd.DataFrame([_row(one) for one in series if labels.zero_of(one.target)])
 
 
 def _row(series: Series) -> dict[str, Any]:
     _, y_true, members = series.common_test()
-    rule = labels.ZEROS[series.target]
+    rule = labels.zero_of(series.target)
+    assert rule, "asked for such targets alone"
     zero = np.abs(y_true) <= rule.threshold
     row: dict[str, Any] = {
         "target": series.target,
@@ -78,7 +79,8 @@ def _row(series: Series) -> dict[str, Any]:
 def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return what a reader sees of one zero-inflated target; None if it is none, or has no runs."""
     rows = frame[frame["target"] == target] if len(frame) else frame
-    if not len(rows):
+    rule, unit = labels.zero_of(target), labels.unit_label(target)
+    if rule is None or not len(rows):
         return None
     rule, unit = labels.ZEROS[target], labels.unit_label(target)
     decimals = labels.decimals_for(float(rows["mae_other_mean"].min()))

@@ -130,6 +130,7 @@ def _columns(found: Rows, n_shards: int, kind: str) -> dict[str, pa.Array]:
     import pyarrow as pa
 
     taken = [name for name in found.texts if name in (*FIXED, CHECKS) or name in PROPERTIES]
+    taken += [key for key in found.numbers if key in (*FIXED, CHECKS)]
     if taken:
         raise StudyError(
             f"source ({kind}): column {taken[0]!r} is a name that the catalogue needs itself"
