@@ -82,7 +82,6 @@ def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: s
     rule, unit = labels.zero_of(target), labels.unit_label(target)
     if rule is None or not len(rows):
         return None
-    rule, unit = labels.ZEROS[target], labels.unit_label(target)
     decimals = labels.decimals_for(float(rows["mae_other_mean"].min()))
     header = ("Model", "Text", "n", "Zero", f"MAE {rule.other} [{unit}]", f"MAE {rule.zero} [{unit}]", "AUC")
     groups = [
