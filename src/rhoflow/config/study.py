@@ -87,12 +87,12 @@ class Study(Section):
     )
     slices: SliceOptions = SliceOptions()
     text: Text = Text()
-    targets: tuple[str, ...] = Field(
     properties: dict[str, OwnProperty] = Field(
         {},
         description="properties of your own table that rhoflow does not know, e.g. {stacking_fault_energy: {label:"
         " stacking-fault energy, unit: mJ/m^2}} (docs/own-data.md)",
     )
+    targets: tuple[str, ...] = Field(
         ("k_vrh", "formation_energy_per_atom"), min_length=1, description="properties to predict (docs/own-data.md)"
     )
     levels: tuple[Level, ...] = Field(
@@ -143,13 +143,13 @@ class Study(Section):
             source = {key: value for key, value in source.items() if key == "kind" or default.get(key) != value}
         return {**config, "source": source}
 
-    @field_validator("targets")
     @field_validator("properties")
     @classmethod
     def _made_known(cls, properties: dict[str, OwnProperty]) -> dict[str, OwnProperty]:
         add_own(properties)
         return properties
 
+    @field_validator("targets")
     @classmethod
     def _known(cls, targets: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         known = (*BUILT_IN, *info.data.get("properties", {}))
@@ -209,8 +209,8 @@ class Study(Section):
             self.ablation,
             models=networks,
             parents=self.fusion.parents,
-            targets=self.targets,
             levels=self.levels,
+            targets=self.targets,
             field=self.field,
             slices=self.slices,
         )

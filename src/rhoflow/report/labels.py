@@ -77,7 +77,6 @@ _KINDS = {
 }
 
 
-def is_network(model: str) -> bool:
 def zero_of(target: str) -> Zero | None:
     """Return what counts as zero of a target; None for one that is not known to be zero for many materials."""
     if target not in ZERO_UP_TO:
@@ -85,6 +84,7 @@ def zero_of(target: str) -> Zero | None:
     return Zero(ZERO_UP_TO[target], *_KINDS.get(target, ("crystals at zero", "other crystals")))
 
 
+def is_network(model: str) -> bool:
     """Whether a model, or what it is a variant of, is a network."""
     return base_of(model)[0] in NETWORKS
 
