@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from rhoflow.config.secrets import without_secrets
 from rhoflow.config.study import Study, load_study
 from rhoflow.errors import StudyError
 
@@ -25,7 +26,7 @@ def read_study_file(path: Path | None) -> Study:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read ({error}); give the study's YAML file") from None
     except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
+        told = without_secrets(" ".join(str(error).split()))
         raise StudyError(f"{path}: no YAML of plain values ({told}); tags such as !!python/... are refused") from None
     if not isinstance(config, dict):
         raise StudyError(f"{path}: holds a {type(config).__name__}, expected keys and values as in config.yaml")

@@ -13,6 +13,7 @@ from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, Te
 from rhoflow.config.llm import LanguageModelInContext
 from rhoflow.config.own_properties import OwnProperty, add_own
 from rhoflow.config.search import Search
+from rhoflow.config.secrets import refuse_secrets
 from rhoflow.config.section import Fraction, Positive, Section, Seed, near
 from rhoflow.config.sources import DirectorySource, Source
 from rhoflow.errors import StudyError
@@ -228,8 +229,9 @@ def load_study(config: dict[str, Any]) -> Study:
     Raises
     ------
     StudyError
-        One line a problem: key path, value, what is allowed.
+        One line a problem: key path, value, what is allowed; of a secret, key path and why, without its value.
     """
+    refuse_secrets(config)
     try:
         return Study.model_validate(config)
     except ValidationError as error:
