@@ -36,6 +36,10 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> StandInBucket:
     made = StandInBucket({location(k): content(k) for k in range(20)})
@@ -129,6 +133,15 @@ def test_listed_size_and_checksum_are_demanded(bucket: StandInBucket, folder: Pa
     entries = [entry(1, **right), entry(1, **right | {"bytes": 7}), entry(1, **right | {"sha256": "0" * 64})]
     outcome = [getattr(result, "reason", None) for _, result in files_of(entries, folder)]
     assert outcome == [None, Reason.CHECKSUM, Reason.CHECKSUM]
+
+
+def test_listed_etag_is_demanded(bucket: StandInBucket, folder: Path) -> None:
+    """An object of the same size in the place of the listed one is not taken for it."""
+    size = {"bytes": len(content(1))}
+    etags = [md5(content(1)), "0" * 32]
+    entries = [entry(1, **size, checks={"density": {"etag": etag}}) for etag in etags]
+    outcome = [getattr(result, "reason", None) for _, result in files_of(entries, folder)]
+    assert outcome == [None, Reason.CHECKSUM]
 
 
 def test_file_is_deleted_when_the_next_is_asked_for_and_the_folder_at_the_end(
@@ -233,6 +246,33 @@ def test_absent_aeccar_is_none_and_failed_one_a_rejection(bucket: StandInBucket,
     assert isinstance(failed, RejectedMaterialError)
 
 
+@pytest.mark.parametrize("wrong", [{"bytes": 5}, {"etag": "0" * 32}, {"sha256": "0" * 64}], ids=str)
+def test_aeccar_file_must_be_what_is_known_of_it(bucket: StandInBucket, folder: Path, wrong: dict[str, Any]) -> None:
+    bucket.objects[location(1, "aeccar0s")] = b"core"
+    right = {"bytes": 4, "etag": md5(b"core"), "sha256": sha256(b"core")}
+    aeccar = [location(1, "aeccar0s"), None, None]
+    entries = [entry(1, aeccar=aeccar, checks={"aeccar0": known}) for known in (right, right | wrong)]
+    outcome = [getattr(result, "reason", None) for _, result in files_of(entries, folder)]
+    assert outcome == [None, Reason.CHECKSUM]
+
+
+def test_local_aeccar_file_must_have_the_listed_checksum(tmp_path: Path, folder: Path) -> None:
+    for name in ("CHGCAR", "AECCAR0"):
+        (tmp_path / name).write_bytes(name.encode())
+    aeccar = [str(tmp_path / "AECCAR0"), None, None]
+    known = [{"aeccar0": {"sha256": sha256(data)}} for data in (b"AECCAR0", b"other")]
+    entries = [entry(1, str(tmp_path / "CHGCAR"), aeccar=aeccar, checks=checks) for checks in known]
+    outcome = [getattr(result, "reason", None) for _, result in files_of(entries, folder)]
+    assert outcome == [None, Reason.CHECKSUM]
+
+
+def test_absent_aeccar_that_was_listed_is_a_rejection(bucket: StandInBucket, folder: Path) -> None:
+    aeccar = [location(1, "aeccar0s"), None, None]
+    got = only(files_of([entry(1, aeccar=aeccar, checks={"aeccar0": {"bytes": 4}})], folder))
+    assert isinstance(got, RejectedMaterialError)
+    assert got.reason is Reason.NO_DENSITY
+
+
 # --- kept objects
 
 
@@ -262,10 +302,34 @@ def test_kept_object_with_the_listed_checksum_needs_no_network(
     assert (bucket.fetched, bucket.headed) == ([], [])
 
 
+def test_kept_object_with_the_listed_etag_needs_no_network(
+    bucket: StandInBucket, folder: Path, tmp_path: Path
+) -> None:
+    keep = tmp_path / "downloads"
+    kept_path(keep, 1).parent.mkdir(parents=True)
+    kept_path(keep, 1).write_bytes(content(1))
+    got = only(files_of([entry(1, checks={"density": {"etag": md5(content(1))}})], folder, keep))
+    assert isinstance(got, LocalFiles)
+    assert (bucket.fetched, bucket.headed) == ([], [])
+
+
+def test_kept_object_is_none_of_another_etag(bucket: StandInBucket, folder: Path, tmp_path: Path) -> None:
+    keep = tmp_path / "downloads"
+    kept_path(keep, 1).parent.mkdir(parents=True)
+    kept_path(keep, 1).write_bytes(content(2))  # of an earlier version of the object, and as long
+    got = only(files_of([entry(1, checks={"density": {"etag": md5(content(1))}})], folder, keep))
+    assert isinstance(got, LocalFiles)
+    assert got.density.read_bytes() == content(1)
+
+
 @pytest.mark.parametrize("damage", [content(1)[:-1], content(1)[:-1] + b"!", b""], ids=["short", "altered", "empty"])
-@pytest.mark.parametrize("listed", [{}, {"sha256": sha256(content(1))}], ids=["no checksum", "checksum"])
+@pytest.mark.parametrize(
+    "listed",
+    [{}, {"sha256": sha256(content(1))}, {"checks": {"density": {"etag": md5(content(1))}}}],
+    ids=["nothing", "checksum", "etag"],
+)
 def test_kept_object_that_is_not_the_buckets_is_fetched_again(
-    bucket: StandInBucket, folder: Path, tmp_path: Path, damage: bytes, listed: dict[str, str]
+    bucket: StandInBucket, folder: Path, tmp_path: Path, damage: bytes, listed: dict[str, Any]
 ) -> None:
     keep = tmp_path / "downloads"
     kept_path(keep, 1).parent.mkdir(parents=True)

@@ -138,6 +138,7 @@ def test_further_file_is_checked_as_well_where_the_study_needs_it(listed: Callab
     good, bad = sha256(b"core"), sha256(b"other")
     needed = read(listed(row("AgCl") + f",AgCl/AECCAR0,{good}", header=header), "all_electron")
     assert needed.rows[0]["aeccar0_path"] == "set/AgCl/AECCAR0"
+    assert json.loads(needed.rows[0]["checks"]) == {"aeccar0": {"sha256": good}}
     wrong = listed(row("AgCl") + f",AgCl/AECCAR0,{bad}", header=header)
     assert read(wrong, "all_electron").rejected["AgCl"]["reason"] == "checksum"
     assert read(wrong, "total").rows[0]["aeccar0_path"] is None

@@ -191,6 +191,7 @@ def test_all_electron_lists_both_files(ask: Queried, fake_mp: FakeMaterialsProje
     names = [key.replace("chgcars", folder) for folder in ("aeccar0s", "aeccar2s")]
     assert row["aeccar"] == [f"s3://materialsproject-parsed/{name}" for name in names]
     assert row["aeccar_bytes"] == [len(fake_mp.object(name)) for name in names]
+    assert row["aeccar_etags"] == [hashlib.md5(fake_mp.object(name)).hexdigest() for name in names]
 
 
 def test_missing_aeccar_falls_back_or_is_rejected_with_the_files_named(
@@ -471,7 +472,9 @@ def test_bad_key_is_told_with_where_to_get_one(
 
     monkeypatch.setitem(SETTINGS, "PMG_MAPI_KEY", None)
     monkeypatch.delenv("MP_API_KEY") if key is None else monkeypatch.setenv("MP_API_KEY", key)
-    with pytest.raises(StudyError, match=rf"{said}.*https://materialsproject.org/api.*MP_API_KEY.*kind: manifest") as error:
+    with pytest.raises(
+        StudyError, match=rf"{said}.*https://materialsproject.org/api.*MP_API_KEY.*kind: manifest"
+    ) as error:
         ask()
     if key:
         assert not [link for link in chain(error.value) if key.strip() in f"{link!r}{link}{vars(link)}"]

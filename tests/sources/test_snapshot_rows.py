@@ -36,6 +36,7 @@ def _material(number: int, **changes: Any) -> dict[str, Any]:
         "etag": f"{number:032x}",
         "aeccar": [f"{BUCKET}/aeccar0s/{task}.json.gz", f"{BUCKET}/aeccar2s/{task}.json.gz"],
         "aeccar_bytes": [10, 20],
+        "aeccar_etags": ["0" * 32, "2" * 32],
         "dos_task": f"mp-{number + 2000}",
     } | changes
 
@@ -94,6 +95,8 @@ def test_deformation_asks_for_no_part_of_an_all_electron_density(catalogue: Cata
         ({"dos_task": "mp-7"}, {"dos": True}, True),
         ({"aeccar_bytes": [11, 20]}, {}, False),
         ({"aeccar_bytes": [11, 20]}, {"field": "all_electron"}, True),
+        ({"aeccar_etags": ["1" * 32, "2" * 32]}, {}, False),
+        ({"aeccar_etags": ["1" * 32, "2" * 32]}, {"field": "all_electron"}, True),
     ],
 )
 def test_content_key_follows_the_objects_that_the_study_reads(
@@ -102,6 +105,33 @@ def test_content_key_follows_the_objects_that_the_study_reads(
     before = catalogue(SOURCE, snapshot=snapshot(_material(1)), **options).frame.loc["mp-1", "content_key"]
     after = catalogue(SOURCE, snapshot=snapshot(_material(1, **change)), **options).frame.loc["mp-1", "content_key"]
     assert (before != after) is new
+
+
+def _planned(catalogue: Catalogue, path: Path, folder: Path, field: str = "total") -> dict[str, Any]:
+    """The one entry of the plan of a snapshot."""
+    write_plan(catalogue(SOURCE, 1, snapshot=path, field=field).table, folder, 1)
+    (entry,) = read_plan(folder / "0000.json")
+    return entry
+
+
+def test_plan_tells_what_the_objects_must_be(catalogue: Catalogue, snapshot, tmp_path: Path) -> None:
+    entry = _planned(catalogue, snapshot(_material(1)), tmp_path / "plan")
+    assert (entry["bytes"], entry["checks"]) == (1001, {"density": {"etag": f"{1:032x}"}})
+    entry = _planned(catalogue, snapshot(_material(1)), tmp_path / "plan", "all_electron")
+    assert entry["checks"] == {
+        "density": {"etag": f"{1:032x}"},
+        "aeccar0": {"bytes": 10, "etag": "0" * 32},
+        "aeccar2": {"bytes": 20, "etag": "2" * 32},
+    }
+
+
+def test_snapshot_of_an_earlier_version_knows_no_etags_of_further_files(
+    catalogue: Catalogue, snapshot, tmp_path: Path
+) -> None:
+    material = _material(1)
+    del material["aeccar_etags"]
+    entry = _planned(catalogue, snapshot(material), tmp_path / "plan", "all_electron")
+    assert entry["checks"]["aeccar0"] == {"bytes": 10}
 
 
 def test_rejected_materials_of_a_snapshot_are_told(catalogue: Catalogue, snapshot) -> None:

@@ -17,7 +17,7 @@ from rhoflow.materials.digests import digest_file
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.bucket import Bucket, Head, split_location
 from rhoflow.sources.local import LocalFiles
-from rhoflow.sources.rows import REMOTE
+from rhoflow.sources.rows import CHECKS, REMOTE
 
 Entry = Mapping[str, Any]
 Arrivals = Generator[tuple[Entry, LocalFiles | RejectedMaterialError], None, None]
@@ -132,7 +132,8 @@ def _gather(entry: Entry, futures: Mapping[str, Future[_File]]) -> LocalFiles | 
             files[role] = future.result()
         except RejectedMaterialError as error:
             # without AECCARs a density is still a density; who needs them says so
-            if role not in _AECCAR or error.reason is not Reason.NO_DENSITY:
+            listed = role not in _AECCAR or role in entry.get(CHECKS, {})
+            if listed or error.reason is not Reason.NO_DENSITY:
                 return error
     paths = {role: file.path if file else None for role, file in files.items()}
     density = files["density"]
@@ -159,9 +160,9 @@ class _Fetcher:
 
     def get(self, entry: Entry, role: str, location: str) -> _File:
         """Download or check one file of an entry."""
-        wanted = {"size": entry["bytes"], "sha256": entry["sha256"]} if role == "density" else {}
+        wanted = _wanted(entry, role)
         if not location.startswith(REMOTE):
-            return _local(Path(location), wanted.get("sha256"))
+            return _local(Path(location), wanted["sha256"])
         assert self._bucket is not None
         if self._keep:
             path = self._keep / Path(*_safe_parts(location))
@@ -170,7 +171,7 @@ class _Fetcher:
         path = self._folder / f"{check_id(entry['id'])}.{role}.{_safe_parts(location)[-1]}"
         return _File(path, self._bucket.fetch(location, path, **wanted), passing=True)
 
-    def _kept(self, location: str, path: Path, size: int | None = None, sha256: str | None = None) -> str | None:
+    def _kept(self, location: str, path: Path, size: int | None, sha256: str | None, etag: str | None) -> str | None:
         """Hash of a kept file that is what is wanted and, where that is unknown, what the bucket has; else None."""
         assert self._bucket is not None
         if not path.is_file() or size not in (None, path.stat().st_size):
@@ -178,8 +179,19 @@ class _Fetcher:
         found = digest_file(path)
         if sha256 is not None:
             return found if found == sha256 else None
+        if etag and _MD5.fullmatch(etag):
+            return found if _is_object(path, Head(path.stat().st_size, etag)) else None
         head = self._bucket.head(location)
-        return found if isinstance(head, Head) and _is_object(path, head) else None
+        same = isinstance(head, Head) and etag in (None, head.etag) and _is_object(path, head)
+        return found if same else None
+
+
+def _wanted(entry: Entry, role: str) -> dict[str, Any]:
+    """Size, sha256 and etag that a file of a plan must have, None where the plan says nothing."""
+    known = entry.get(CHECKS, {}).get(role, {})
+    if role == "density":
+        known = {"bytes": entry["bytes"], "sha256": entry["sha256"]} | known
+    return {"size": known.get("bytes"), "sha256": known.get("sha256"), "etag": known.get("etag")}
 
 
 def _local(path: Path, sha256: str | None) -> _File:

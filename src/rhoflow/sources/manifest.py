@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -27,7 +28,7 @@ from rhoflow.materials.digests import digest_json
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.content import content_digests
 from rhoflow.sources.directory import ID, Stamp
-from rhoflow.sources.rows import AECCARS, REMOTE, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, REMOTE, Rows
 
 if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas stays away from it
     from rhoflow.sources.table import PropertyTable
@@ -271,7 +272,9 @@ def _catalogue_row(material_id: str, files: list[_File], key: str) -> dict[str, 
     """Columns of the catalogue, absent files None."""
     row: dict[str, Any] = {ID: material_id, **dict.fromkeys(FILES.values())}
     row |= {FILES[file.column]: file.cell if file.path is None else f"{file.path}" for file in files}
-    density = files[0]
+    density, *others = files
+    known = {file.column: {"sha256": file.sha256} for file in others if file.sha256 and file.column != "dos"}
+    row |= {CHECKS: json.dumps(known, sort_keys=True)} if known else {}
     return row | {"sha256": density.sha256, "size_bytes": density.size, "content_key": key}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from rhoflow.materials.digests import read_json
+from rhoflow.sources.rows import CHECKS
 from rhoflow.sources.stable import json_bytes, write_if_changed
 
 # Key of a manifest's entry: column of the catalogue.
@@ -48,9 +49,11 @@ def write_plan(catalog: Path, folder: Path, n_shards: int, *, snapshot: Path | N
         of the materials that have one, for every shard. Without it there are no such files.
     """
     shards: dict[str, list[dict[str, Any]]] = {shard: [] for shard in shard_names(n_shards)}
-    for row in pq.read_table(catalog, columns=[*_ENTRY.values(), *_AECCARS, "shard"]).to_pylist():
+    known = [CHECKS] if CHECKS in pq.read_schema(catalog).names else []
+    for row in pq.read_table(catalog, columns=[*_ENTRY.values(), *_AECCARS, "shard", *known]).to_pylist():
         entry = {key: row[column] for key, column in _ENTRY.items()}
-        shards[row["shard"]].append(entry | {"aeccar": [row[column] for column in _AECCARS]})
+        checks = {CHECKS: json.loads(row[CHECKS])} if row.get(CHECKS) else {}
+        shards[row["shard"]].append(entry | {"aeccar": [row[column] for column in _AECCARS]} | checks)
     for shard, materials in shards.items():
         materials.sort(key=lambda material: material["id"])
         write_if_changed(folder / f"{shard}.json", json_bytes({"shard": shard, "materials": materials}))
@@ -73,7 +76,8 @@ def read_plan(path: Path) -> list[dict[str, Any]]:
     """Materials of a manifest, sorted by id.
 
     Each is ``{"id", "density", "structure", "run", "aeccar", "dos", "sha256", "bytes", "key"}``: files are paths or
-    ``s3://`` locations, or None; ``aeccar`` is a list of three of them.
+    ``s3://`` locations, or None; ``aeccar`` is a list of three of them. Where the source knows more of the files,
+    there is also ``checks``, see `rows.CHECKS`.
     """
     materials: list[dict[str, Any]] = read_json(path)["materials"]
     return materials

@@ -24,6 +24,9 @@ TEXT_FIXED = (
     "sha256",
 )
 FIXED = (*TEXT_FIXED, "size_bytes", "content_key", "shard")
+# A text column for sources that know more of their files: JSON of {role: {"bytes", "etag", "sha256"}}, each where
+# known, of the roles density, structure, run, aeccar0, aeccar1 and aeccar2; what arrives must be that.
+CHECKS = "checks"
 # What the location of an object in a bucket begins with; other locations are local paths.
 REMOTE = "s3://"
 # All-electron files that a field is made of: AECCAR0 is the core, 1 the overlapped atoms, 2 the valence density.
@@ -37,7 +40,8 @@ class Rows:
     Attributes
     ----------
     rows : list of dict
-        One dict a material, sorted by id, with the keys of `FIXED` but ``shard``; None for what is not there.
+        One dict a material, sorted by id, with the keys of `FIXED` but ``shard``; None for what is not there. May
+        have `CHECKS` too.
     numbers : dict of str to (n_rows,) float64 array
         Values by property key, in the property's house unit; NaN is missing.
     texts : dict of str to list of str

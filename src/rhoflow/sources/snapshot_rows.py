@@ -12,7 +12,7 @@ import numpy as np
 from rhoflow.materials.digests import digest_json
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.materials_project.snapshot import read_snapshot
-from rhoflow.sources.rows import AECCARS, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, Rows
 
 
 def snapshot_rows(snapshot: Path, *, field: str, dos: bool) -> Rows:
@@ -59,6 +59,13 @@ def _row(material: dict[str, Any], aeccars: tuple[int, ...], *, dos: bool) -> di
     dos_task = f"mp:{material['dos_task']}" if dos and material["dos_task"] else None
     made_of = [material["density"], material["bytes"], material["etag"], *parts]
     made_of += [material["aeccar_bytes"] if any(parts) else None, dos_task]
+    # Snapshots of earlier versions say nothing of these.
+    etags = material.get("aeccar_etags") if any(parts) else None
+    made_of += [etags] if etags else []
+    checks: dict[str, dict[str, Any]] = {"density": {"etag": material["etag"]}} if material["etag"] else {}
+    if any(parts):
+        sizes = zip(("aeccar0", "aeccar2"), material["aeccar_bytes"], etags or (None, None), strict=True)
+        checks |= {role: {"bytes": size} | ({"etag": etag} if etag else {}) for role, size, etag in sizes}
     return {
         "material_id": material["id"],
         "path": material["density"],
@@ -69,4 +76,5 @@ def _row(material: dict[str, Any], aeccars: tuple[int, ...], *, dos: bool) -> di
         "sha256": None,
         "size_bytes": material["bytes"],
         "content_key": digest_json(made_of),
+        CHECKS: json.dumps(checks, sort_keys=True) if checks else None,
     }

@@ -214,6 +214,7 @@ def _line(
         "etag": objects.head.etag,
         "aeccar": [location for location, _ in objects.aeccars] or None,
         "aeccar_bytes": [head.size for _, head in objects.aeccars] or None,
+        "aeccar_etags": [head.etag for _, head in objects.aeccars] or None,
         "passed_over": list(objects.passed_over),
         "dos_task": dos_task,
     }

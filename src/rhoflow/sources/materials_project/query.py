@@ -69,7 +69,7 @@ def write_snapshot(
     asked = searches(source, ids)
     with quiet_client(), _full_disk_told(cache), contextlib.closing(Client(wait_s=wait_s)) as client:
         selection = _selection(source, ids) | {"all_electron": all_electron, "dos": dos}
-        pages = Pages(cache, {"database_version": client.database_version, "selection": selection, "format": 1})
+        pages = Pages(cache, {"database_version": client.database_version, "selection": selection, "format": 2})
         found = _find(client, pages, source, asked, explicit=bool(ids))
         places = pages.places([*found, *_note_unknown(pages, found, ids, client.database_version)])
         chosen = sorted(places)[: source.limit]
