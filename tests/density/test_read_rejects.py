@@ -47,14 +47,14 @@ CASES = {
     "prose": (
         b"This is\nno CHGCAR\nat all\n" * 9,
         Reason.UNREADABLE,
-        "line 2 is 'no CHGCAR', expected the scale factor",
+        "line 2 is 'no <text>', expected the scale factor",
     ),
-    "html": (b"<html>\n<body>404</body>\n</html>\n" * 9, Reason.UNREADABLE, "line 2 is '<body>404</body>'"),
+    "html": (b"<html>\n<body>404</body>\n</html>\n" * 9, Reason.UNREADABLE, "line 2 is '<text>', expected"),
     "binary": (bytes(range(256)) * 9, Reason.UNREADABLE, "line 2 is"),
     "letters in the data": (
         value_replaced("abcdef"),
         Reason.UNREADABLE,
-        "value 43 of 210 of grid 6 x 5 x 7 is 'abcdef'",
+        "value 43 of 210 of grid 6 x 5 x 7 is '<text>'",
     ),
     "stars in the data": (value_replaced("***********"), Reason.UNREADABLE, "is '***********', no number"),
     "letters after the data": (
@@ -73,7 +73,7 @@ CASES = {
     "cut in the head": (GOOD[:200], Reason.TRUNCATED, "line 5 is"),
     "cut in the sites": ("\n".join(LINES[:9]).encode(), Reason.TRUNCATED, "announces 2 atoms|coordinates of 2 atoms"),
     "cut before the grid line": ("\n".join(LINES[:11]).encode(), Reason.TRUNCATED, "ends before the grid line"),
-    "cut in the augmentation": (GOOD[:-60], Reason.TRUNCATED, "'augmentation occupancies 2 7' is cut short"),
+    "cut in the augmentation": (GOOD[:-60], Reason.TRUNCATED, "augmentation occupancies '2 7' is cut short"),
     "cut in the spin": (SPIN[:-900], Reason.TRUNCATED, "cut short"),
     "cut after the moments": (
         SPIN[: SPIN.rindex(b"    6    5    7")],
@@ -132,12 +132,12 @@ CASES = {
     "neither Direct nor Cartesian": (
         edited(7, "Fractional"),
         Reason.UNREADABLE,
-        "line 8 is 'Fractional', expected 'Direct'",
+        "line 8 is '<text>', expected 'Direct'",
     ),
     "bad coordinate": (
         edited(9, " 0.5 O.5 0.5"),
         Reason.UNREADABLE,
-        "line 10 is '0.5 O.5 0.5', expected coordinates",
+        "line 10 is '0.5 <text> 0.5', expected coordinates",
     ),
     "core density": (chgcar_text(NACL, [waves(GRID, 23.25)]), Reason.ELECTRON_COUNT, "integrates to 23.25 electrons"),
     "overlapped atoms": (chgcar_text(NACL, [waves(GRID, 8.013)]), Reason.ELECTRON_COUNT, "AECCAR, LOCPOT and ELFCAR"),
@@ -251,7 +251,7 @@ def test_vasp4_beside_a_damaged_cif_is_rejected(tmp_path):
 def test_vasp4_beside_a_damaged_poscar_is_rejected(tmp_path):
     path = vasp4(tmp_path)
     path.with_name("POSCAR").write_text("hello\nworld\n")
-    assert "POSCAR: line 2 is 'world'" in reject(path).detail
+    assert "POSCAR: line 2 is '<text>'" in reject(path).detail
 
 
 # --- objects of the Materials Project
@@ -351,3 +351,12 @@ def check_fuzzed(tmp_path_factory, content: bytes, name: str = "CHGCAR") -> None
         return
     assert np.isfinite(read.total).all()
     assert abs(read.electrons - round(read.electrons)) < 2e-3
+
+
+@pytest.mark.parametrize("name", ["CHGCAR", "x.cube", "x.json"])
+def test_link_to_a_private_file_gives_none_of_it_away(tmp_path, name):
+    private = tmp_path / "settings.yaml"
+    private.write_text("OTHER: secret-one\nPMG_MAPI_KEY: secret-two\nPASSWORD: secret-three 7\n" * 3)
+    (tmp_path / name).symlink_to(private)
+    detail = reject(tmp_path / name).detail
+    assert not [word for word in ("secret", "MAPI", "PASS", "OTHER") if word in detail]

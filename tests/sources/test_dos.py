@@ -92,7 +92,7 @@ def test_material_without_a_usable_dos_has_a_note_and_no_rejection(tmp_path: Pat
     assert (report.rejected, report.digests) == ({}, {})
     assert "neither vasprun.xml nor dos.json" in report.stats["none"]["note"]
     assert "killed" in report.stats["killed"]["note"]
-    assert "states/Ry" in report.stats["unit"]["note"]
+    assert "another one than states/eV" in report.stats["unit"]["note"]
     assert "No such file" in report.stats["gone"]["note"]
     with h5py.File(store) as file:
         assert list(file) == []
@@ -109,7 +109,7 @@ LAYOUT = {"unit": "states/eV/cell", "zero_eV": 0.0, "fermi_level_eV": 1.0, "ener
         ({"energy_eV": [0, 2, 1]}, "do not ascend"),
         ({"total": [0, float("nan"), 0]}, "not finite"),
         ({"fermi_level_eV": float("inf")}, "not finite"),
-        ({"up": [0, 1, 0]}, "down"),
+        ({"up": [0, 1, 0]}, "KeyError"),
         ({"zero_eV": None}, "TypeError"),
         ({"energy_eV": [1], "total": [1]}, "m from 2"),
         ({"energy_eV": [], "total": []}, "expected"),

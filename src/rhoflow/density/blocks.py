@@ -11,6 +11,7 @@ from pymatgen.optimization.fast_parser import parse_n_doubles
 
 from rhoflow.density.header import bytes_left
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import shown
 
 
 def read_blocks(text: BinaryIO, n_sites: int, path: Path) -> list[NDArray[np.float64]]:
@@ -31,7 +32,7 @@ def read_blocks(text: BinaryIO, n_sites: int, path: Path) -> list[NDArray[np.flo
         raise RejectedMaterialError(Reason.TRUNCATED, f"{path}: ends before the grid line; copy it again")
     shape = _grid_shape(words)
     if shape is None:
-        _fail_grid(path, f"found {_show(words)} where the grid line, three positive integers, should stand")
+        _fail_grid(path, f"found {shown(words)} where the grid line, three positive integers, should stand")
     blocks = [_read_block(text, shape, path)]
     n_moments = 0  # between blocks VASP writes one moment a site, or three, and the grid line again
     while (words := _next_words(text)) is not None:
@@ -40,7 +41,7 @@ def read_blocks(text: BinaryIO, n_sites: int, path: Path) -> list[NDArray[np.flo
         elif _grid_shape(words) is not None:
             if _grid_shape(words) != shape or n_moments not in (0, n_sites, 3 * n_sites):
                 _fail_grid(
-                    path, f"grid line {_show(words)} after {n_moments} moments of {n_sites} sites and a {shape} block"
+                    path, f"grid line {shown(words)} after {n_moments} moments of {n_sites} sites and a {shape} block"
                 )
             blocks.append(_read_block(text, shape, path))
             n_moments = 0
@@ -64,7 +65,7 @@ def _read_block(text: BinaryIO, shape: tuple[int, ...], path: Path) -> NDArray[n
     values = read_numbers(text, n, what, path)
     rest = text.readline().split()
     if rest and _count_numbers(rest, path):
-        _fail_grid(path, f"{_show(rest)} follows on the line of the last value of {what}")
+        _fail_grid(path, f"{shown(rest)} follows on the line of the last value of {what}")
     return values.reshape(shape, order="F")
 
 
@@ -81,7 +82,7 @@ def read_numbers(text: BinaryIO, n: int, what: str, path: Path) -> NDArray[np.fl
             _fail_short(path, what, f"{n_read} of {n} values are there")
         raise RejectedMaterialError(
             Reason.UNREADABLE,
-            f"{path}: value {n_read + 1} of {n} of {what} is {_show([found])}, no number; recompute or copy it again",
+            f"{path}: value {n_read + 1} of {n} of {what} is {shown([found])}, no number; recompute or copy it again",
         )
     return values
 
@@ -92,9 +93,9 @@ def _skip_augmentation(text: BinaryIO, words: list[bytes], path: Path) -> None:
     n = words[-1][-4:]
     if not n.isdigit() or len(words) < 3:
         raise RejectedMaterialError(
-            Reason.UNREADABLE, f"{path}: {_show(words)} lacks the number of augmentation occupancies; copy it again"
+            Reason.UNREADABLE, f"{path}: {shown(words)} lacks the number of augmentation occupancies; copy it again"
         )
-    read_numbers(text, int(n), _show(words), path)
+    read_numbers(text, int(n), f"augmentation occupancies {shown(words[2:])}", path)
 
 
 def _next_words(text: BinaryIO) -> list[bytes] | None:
@@ -119,14 +120,9 @@ def _count_numbers(words: list[bytes], path: Path) -> int:
     except ValueError as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE,
-            f"{path}: unexpected {_show(words)} after a density block; expected augmentation occupancies, moments, a"
+            f"{path}: unexpected {shown(words)} after a density block; expected augmentation occupancies, moments, a"
             " grid line or the end: copy it again",
         ) from error
-
-
-def _show(words: list[bytes]) -> str:
-    """Words of a file for a message, at most 40 characters."""
-    return repr(b" ".join(words)[:40].decode("utf-8", errors="replace"))
 
 
 def _fail_grid(path: Path, found: str) -> NoReturn:

@@ -19,6 +19,7 @@ from pymatgen.core.units import bohr_to_angstrom
 from rhoflow.density.blocks import read_numbers
 from rhoflow.density.header import check_cell
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import shown
 
 # Values have five digits or more, so that a sum over the grid is exact to about 1e-6 of the count. Steps of the grid
 # have six decimals, so that the volume, hence the integral, is not.
@@ -80,7 +81,7 @@ def read_cube(text: BinaryIO, path: Path) -> tuple[Structure, NDArray[np.float64
     values = read_numbers(text, int(np.prod(shape, dtype=object)), f"grid {shape}", path).reshape(shape)
     if rest := text.read(200).split():
         raise RejectedMaterialError(
-            Reason.UNREADABLE, f"{path}: {rest[0][:20]!r} follows after the {shape} grid; give the density alone"
+            Reason.UNREADABLE, f"{path}: {shown(rest[:1])} follows after the {shape} grid; give the density alone"
         )
     steps = [np.linalg.norm(row[1:]) for row in grid]
     rounding = _ELECTRONS_RTOL + sum(_STEP_ROUNDING / step for step in steps)
@@ -97,7 +98,7 @@ def _numbers(text: BinaryIO, path: Path, what: str, n: int, *, most: int | None 
     if not n <= len(found) <= (most or n) or not np.isfinite(found).all():
         raise RejectedMaterialError(
             Reason.UNREADABLE if line else Reason.TRUNCATED,
-            f"{path}: expected {what}, {n} numbers, found {line[:60].decode('latin-1').strip()!r}; copy it again",
+            f"{path}: expected {what}, {n} numbers, found {shown(line.split())}; copy it again",
         )
     return found
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import shown
 
 MIN_VOLUME_PER_ATOM = 0.5  # A^3; diamond, the densest ordinary solid, has 5.7
 MAX_LENGTH = 1000.0  # A; far beyond any cell, far below what overflows in a lattice reduction
@@ -84,9 +85,8 @@ class _Lines:
             return RejectedMaterialError(Reason.EMPTY, f"{self.path}: no content; copy or compute it again")
         if not rest and reason is Reason.UNREADABLE:
             reason = Reason.TRUNCATED
-        found = " ".join(words)[:60]
         return RejectedMaterialError(
-            reason, f"{self.path}: line {self.number} is {found!r}, expected {expected}; is this a CHGCAR?"
+            reason, f"{self.path}: line {self.number} is {shown(words)}, expected {expected}; is this a CHGCAR?"
         )
 
 
@@ -178,7 +178,7 @@ def _element(lines: _Lines, symbol: str) -> str:
     if not Element.is_valid_symbol(element):
         raise RejectedMaterialError(
             Reason.NO_ELEMENTS,
-            f"{lines.path}: line {lines.number} names {symbol[:30]!r}, which is no element; correct the symbol",
+            f"{lines.path}: line {lines.number} names {shown([symbol])}, which is no element; correct the symbol",
         )
     return element
 

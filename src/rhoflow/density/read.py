@@ -24,6 +24,7 @@ from rhoflow.density.cube import is_cube, read_cube
 from rhoflow.density.header import check_cell, read_header
 from rhoflow.density.symbols import borrow_symbols
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import kind_of
 from rhoflow.materials.unpack import is_packed, unpack
 
 # Names of the blocks after the first, by how many there are.
@@ -132,7 +133,7 @@ def read_mp_object(path: Path, *, whole_electrons: bool = True) -> Volumetric:
     except Exception as error:  # whatever a foreign document can make orjson and pymatgen raise
         raise RejectedMaterialError(
             Reason.UNREADABLE,
-            f"{path}: no density object of the Materials Project ({type(error).__name__}: {str(error)[:80]});"
+            f"{path}: no density object of the Materials Project ({kind_of(error)});"
             " expected JSON with data.data.total and data.poscar.structure: download it again",
         ) from error
     return _volumetric(structure, blocks, path, whole_electrons)

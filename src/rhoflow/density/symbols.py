@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from rhoflow.density.header import Header, read_header
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import kind_of
 
 _BESIDE = ("POSCAR", "CONTCAR", "structure.cif")
 # The structure may be the unrelaxed one of the same calculation: cells agree in lengths to 5 %, in angles to 5
@@ -65,7 +66,7 @@ def _read_structure(found: Path, path: Path) -> tuple[Lattice, NDArray[np.float6
                 structure = Structure.from_file(found, primitive=False)
             symbols = tuple(site.specie.symbol for site in structure)
         except Exception as error:  # whatever a damaged CIF makes pymatgen raise
-            raise _no_elements(path, f"{found} cannot be read ({type(error).__name__}: {str(error)[:80]})") from error
+            raise _no_elements(path, f"{found} cannot be read ({kind_of(error)})") from error
         return structure.lattice, structure.frac_coords, symbols
     with found.open("rb") as text:
         header = read_header(text, found)

@@ -77,8 +77,8 @@ def source_fingerprint(source: Source, *, field: str = "total", dos: bool = Fals
     """sha256 over names, sizes and times of the files that `write_catalog` would read, and the table's rows.
 
     It tells that the catalogue may be out of date without reading a density. Neither the order of the
-    directory nor that of the table's rows matters. The Materials Project's snapshot is a file of the study, so all that
-    counts of it here is the file of ids that it is asked for.
+    directory nor that of the table's rows matters. The Materials Project's snapshot is a file of the study, so
+    all that counts of that source is the file of ids that it is asked for.
     """
     if isinstance(source, MaterialsProjectSource):
         return _ids_fingerprint(source.ids) if isinstance(source.ids, Path) else ""

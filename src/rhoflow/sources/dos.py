@@ -153,7 +153,9 @@ def _parse_json(file: Any) -> TotalDos:
     """Read the layout of resources/demo: energies relative to ``zero_eV``, ``up`` and ``down`` or ``total``."""
     content = json.load(file)
     if content["unit"] != UNIT:
-        raise ValueError(f"unit {content['unit']!r}, expected {UNIT!r}")
+        raise RejectedMaterialError(
+            Reason.UNREADABLE, f"dos.json: its unit is another one than {UNIT}; convert the numbers and name that unit"
+        )
     names = ("up", "down") if "up" in content else ("total",)
     energies = np.array(content["energy_eV"], dtype=np.float64) + float(content["zero_eV"])
     densities = np.array([content[name] for name in names], dtype=np.float64)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.materials.foreign import kind_of
 from rhoflow.materials.unpack import capped
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
@@ -144,7 +145,7 @@ def read_packed(path: Path, parse: Callable[[IO[bytes]], Any]) -> Any:
     except (ParseError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE,
-            f"{path}: not what a finished VASP run writes ({type(error).__name__}: {str(error)[:80]}); was the run"
+            f"{path}: not what a finished VASP run writes ({kind_of(error)}); was the run"
             " killed? Run it again, or remove the file",
         ) from error
 
