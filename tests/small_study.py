@@ -54,14 +54,18 @@ STUDY = {
         "finetune": {"epochs": 1, "batch_size": 4},
         "threads": 1,
     },
+    "llm": {"api_key_variable": "PLANTED_LLM_VARIABLE"},
     "report": {"bootstrap": 100, "examples": 2},
 }
-# Secrets in the environment of every run: no file may hold one of them.
+# Secrets in the environment of every run: no file may hold one of them. The settings name a variable that has one.
 PLANTED = {
     "MP_API_KEY": "planted-mp-key-7c1f8e",
     "OPENAI_API_KEY": "sk-planted-openai-5d20ab",
+    STUDY["llm"]["api_key_variable"]: "planted-llm-key-2b94d7",
     "AWS_SECRET_ACCESS_KEY": "planted-aws-secret-93be71",
-    "DATABASE_PASSWORD": "planted-password-e8a4c6",
+    "DATABASE_PASSWORD": 'planted&"pass"<word>-e8a4c6',
+    "PGPASS": "planted-pgpass-0c55aa",
+    "REGISTRY_AUTH": "planted-auth-41fe0d",
 }
 # How the trainings announce themselves, and the names of their logs.
 MESSAGES = {
@@ -87,14 +91,15 @@ class Workspace:
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = (
-            PLANTED
-            | os.environ
-            | {
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "HF_HUB_OFFLINE": "1",
-            }
-        )
+        # A stand-in of the Materials Project is asked with its own key; a real key never gets into a run.
+        stand_in = "MP_API_ENDPOINT" in os.environ
+        planted = {key: value for key, value in PLANTED.items() if key != "MP_API_KEY" or not stand_in}
+        environment = {
+            **os.environ,
+            **planted,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HF_HUB_OFFLINE": "1",
+        }
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,

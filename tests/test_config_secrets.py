@@ -96,6 +96,13 @@ def test_names_of_other_variables(name: str) -> None:
     assert secret_values({name: SECRET}) == {}
 
 
+def test_variable_that_the_study_names_is_secret_whatever_its_name() -> None:
+    config = {"study": SECRET, "llm": {"api_key_variable": "ENDPOINT"}}
+    refuse_secrets({"study": SECRET}, {"ENDPOINT": SECRET})
+    with pytest.raises(StudyError, match="environment variable ENDPOINT"):
+        refuse_secrets(config, {"ENDPOINT": SECRET})
+
+
 def test_password_of_a_proxy_is_secret_and_its_host_is_not() -> None:
     assert secret_values({"HTTPS_PROXY": "http://me:long-password@proxy:80"}) == {"HTTPS_PROXY": "long-password"}
     assert secret_values({"HTTPS_PROXY": "http://proxy:80/a@b"}) == {}

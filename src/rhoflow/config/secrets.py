@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rhoflow.errors import StudyError
@@ -26,12 +26,18 @@ _IN_ADDRESS = {
 }
 
 
-def secret_values(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what the environment keeps secret, by variable: values of names such as KEY, passwords in addresses."""
+def secret_values(environment: Mapping[str, str] = os.environ, *, also: Collection[str] = ()) -> dict[str, str]:
+    """Return what the environment keeps secret, by variable: values of names such as KEY, passwords in addresses.
+
+    Parameters
+    ----------
+    also : collection of str
+        Further variables that hold secrets, whatever their names.
+    """
     found = {}
     for name, value in environment.items():
         password = _ADDRESS_PASSWORD.search(value)
-        if _NAME.search(name) and name not in _FOLDERS:
+        if name in also or (_NAME.search(name) and name not in _FOLDERS):
             found[name] = value
         elif password:
             found[name] = password[1]
@@ -46,7 +52,9 @@ def refuse_secrets(config: Any, environment: Mapping[str, str] = os.environ) -> 
     StudyError
         Naming the key and the variable or the form, never the value.
     """
-    secrets = secret_values(environment)
+    llm = config.get("llm") if isinstance(config, Mapping) else None
+    named = llm.get("api_key_variable") if isinstance(llm, Mapping) else None
+    secrets = secret_values(environment, also=[str(named)])
     for path, text in _texts(config):
         if why := _why(text, secrets):
             key = ".".join("(not shown)" if _why(part, secrets) else part for part in path)

@@ -51,7 +51,7 @@ def write_provenance_folder(places: Places, *, study: Study, code: Code | None =
     beside = [places.root / name for name in (LINEAGE, INPUTS)]
     beside += [folder / name for name in (PAGE, CONFIG, *FILES, *([DIFF] if changed else []))]
     write_crate(places.root, folder / CRATE, record, project=places.project, beside=beside)
-    _check(folder / CRATE)
+    _check(folder / CRATE, study.llm.api_key_variable)
 
 
 def _write_inputs(path: Path, inputs: pd.DataFrame) -> None:
@@ -73,11 +73,11 @@ def _write_text(path: Path, text: str) -> None:
         part.write_bytes(text.encode())
 
 
-def _check(crate: Path) -> None:
+def _check(crate: Path, key_variable: str) -> None:
     """Nothing private leaves: a secret stops the step, a folder of this machine is told."""
     files = [path for path in sorted(crate.rglob("*")) if path.is_file()]
     try:
-        check_secrets(files)
+        check_secrets(files, also=[key_variable])
     except StudyError:
         shutil.rmtree(crate)
         raise

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,15 +36,22 @@ def public_settings(value: Any) -> Any:
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else f".../{path.name}"
 
 
-def check_secrets(files: Iterable[Path], environment: Mapping[str, str] = os.environ) -> None:
+def check_secrets(
+    files: Iterable[Path], environment: Mapping[str, str] = os.environ, *, also: Collection[str] = ()
+) -> None:
     """Stop where a file holds the value of an environment variable that is secret, packed or written in another way.
+
+    Parameters
+    ----------
+    also : collection of str
+        Further variables that hold secrets, whatever their names.
 
     Raises
     ------
     StudyError
         Naming the file and the variable, never the value.
     """
-    forms = {name: _forms(value) for name, value in secret_values(environment).items()}
+    forms = {name: _forms(value) for name, value in secret_values(environment, also=also).items()}
     for file in files if forms else ():
         for content in _contents(file.name, file.read_bytes()):
             for name, written in forms.items():
