@@ -105,13 +105,17 @@ def runs_beside(name, asks):
 
 def look_for_orphans():
     """Stop where jobs of an earlier run are still at work, which would write what this one does; clear up after others."""
-    settings = workflow.executor_settings
-    prefix = getattr(settings, "jobname_prefix", None)
+    prefix = getattr(workflow.executor_settings, "jobname_prefix", None)
     try:
-        stop_at_orphans(Path.cwd(), os.path.relpath(SCRIPTS), prefix)
+        none_left = stop_at_orphans(
+            Path.cwd(),
+            os.path.relpath(SCRIPTS),
+            prefix or "rhoflow",
+            submits=prefix is not None,
+        )
     except StudyError as error:
         raise WorkflowError(str(error)) from None
-    if workflow.local_exec or prefix:
+    if none_left and (workflow.local_exec or prefix):
         remove_leftovers(Path(ROOT))
 
 
