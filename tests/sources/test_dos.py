@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import requests
 from pymatgen.electronic_structure.core import Spin
 from pymatgen.electronic_structure.dos import Dos
 
@@ -19,6 +20,7 @@ from rhoflow.materials.digests import write_json
 from rhoflow.materials.shards import read_report
 from rhoflow.sources import dos as dos_module
 from rhoflow.sources.dos import dos_shard
+from rhoflow.sources.retries import OUTAGE, TRIES
 
 from .test_runs import MAGNET
 from .vasp_runs import VaspRun, outcar_text, vasprun_text
@@ -202,11 +204,45 @@ def test_answer_that_is_no_dos_is_noted_at_once(tmp_path: Path, mp, answer: obje
     assert "density of states of mp-1 cannot be used" in report.stats["a"]["note"]
 
 
+def _with_silent(folder: Path, mp, silent: int):
+    """Gather one more than `OUTAGE`, the first of which the project never answers for."""
+    names = [f"mp_{k}" for k in range(OUTAGE + 1)]
+    rester = mp(**{name: [OSError("reset")] * TRIES if k < silent else [POLARISED] for k, name in enumerate(names)})
+    return rester, _gather(folder, **{name: f"mp:mp-{k}" for k, name in enumerate(names)})
+
+
+def test_densities_of_states_that_never_come_are_noted(tmp_path: Path, mp) -> None:
+    """One object that is broken for good must not cost the shard its other densities of states."""
+    rester, (_, report) = _with_silent(tmp_path, mp, OUTAGE - 1)
+    assert rester.asked.count("mp-0") == TRIES
+    assert set(report.digests) == {f"mp-{OUTAGE - 1}", f"mp-{OUTAGE}"}
+    assert re.search(r"density of states of mp-0 in \d tries", report.stats["mp-0"]["note"])
+
+
 def test_project_that_never_answers_stops_the_stage(tmp_path: Path, mp) -> None:
-    mp(mp_1=[OSError("reset")] * 20)
-    with pytest.raises(StudyError, match=r"density of states of mp-1 in \d tries"):
-        _gather(tmp_path, a="mp:mp-1")
+    with pytest.raises(StudyError, match=rf"dos 0000: .* no answer for {OUTAGE} densities of states in a row"):
+        _with_silent(tmp_path, mp, OUTAGE)
     assert not (tmp_path / "dos/0000.h5").exists()
+
+
+def test_answers_in_between_are_no_outage(tmp_path: Path, mp) -> None:
+    answers = {f"mp_{k:02d}": [POLARISED] if k % OUTAGE == 7 else [OSError("reset")] * TRIES for k in range(16)}
+    mp(**answers)
+    _, report = _gather(tmp_path, **{name: f"mp:{name.replace('_', '-')}" for name in answers})
+    assert set(report.digests) == {"mp-07", "mp-15"}
+
+
+def test_project_that_cannot_be_opened_stops_the_stage_at_once(tmp_path: Path, mp, monkeypatch) -> None:
+    from rhoflow.sources.materials_project.client import Client
+
+    def fail(_: Client) -> None:
+        raise requests.ConnectionError("no route to host")
+
+    rester = mp(mp_1=[POLARISED])
+    monkeypatch.setattr(Client, "_open", fail)
+    with pytest.raises(StudyError, match=r"no answer to heartbeat .*no route to host"):
+        _gather(tmp_path, a="mp:mp-1")
+    assert rester.asked == []
 
 
 @pytest.mark.parametrize("task", ["mp-1'; DROP", "../x", ""])

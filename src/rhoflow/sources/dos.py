@@ -26,13 +26,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoflow.errors import Reason, RejectedMaterialError
+from rhoflow.errors import Reason, RejectedMaterialError, StudyError
 from rhoflow.materials.digests import atomic, digest_arrays
 from rhoflow.materials.ids import check_id
 from rhoflow.materials.shards import ShardReport
 from rhoflow.progress import track
 from rhoflow.sources.plan import read_plan
-from rhoflow.sources.retries import WAIT_S, TryAgainError
+from rhoflow.sources.retries import OUTAGE, WAIT_S, TryAgainError
 from rhoflow.sources.runs import read_packed
 from rhoflow.sources.vasprun import TotalDos, parse_total_dos
 
@@ -66,7 +66,8 @@ def dos_shard(plan: Path, store: Path, *, wait_s: float = WAIT_S) -> ShardReport
     Raises
     ------
     StudyError
-        If the Materials Project is needed and cannot be reached, or refuses the key.
+        If the Materials Project is needed and cannot be reached, refuses the key, or gives no answer for `OUTAGE`
+        materials in a row.
     """
     report = ShardReport("dos")
     materials = read_plan(plan)
@@ -76,6 +77,7 @@ def dos_shard(plan: Path, store: Path, *, wait_s: float = WAIT_S) -> ShardReport
             try:
                 dos = _checked(_read(material["dos"], project), material["dos"])
             except RejectedMaterialError as error:
+                project.check_outage(f"dos {plan.stem}", error)
                 report.stats[material_id] = {"note": error.detail}
                 continue
             arrays = _arrays(dos)
@@ -95,21 +97,35 @@ class _Project:
 
     wait_s: float
     client: Client | None = None
+    silent: int = 0  # materials in a row that it gave no answer for
 
     def read(self, task_id: str) -> TotalDos:
         """Read the total density of states of a calculation."""
-        from rhoflow.sources.materials_project.client import Client, quiet_client
+        from rhoflow.sources.materials_project.client import Client, NoAnswerError, quiet_client
 
         check_id(task_id)  # it becomes part of a query
         with quiet_client():
             client = self.client = self.client or Client(wait_s=self.wait_s)
-            found = client.ask(f"the density of states of {task_id}", lambda: _ask(client.dos, task_id))
+            try:
+                found = client.ask(f"the density of states of {task_id}", lambda: _ask(client.dos, task_id))
+            except NoAnswerError as error:
+                self.silent += 1
+                raise RejectedMaterialError(Reason.DOWNLOAD, str(error)) from error
+        self.silent = 0
         if not found:
             raise RejectedMaterialError(
                 Reason.NO_FIELD, f"the Materials Project has no density of states of {task_id}, though it names it"
             )
         dos: TotalDos = found[0]
         return dos
+
+    def check_outage(self, stage: str, last: RejectedMaterialError) -> None:
+        """Stop where it answers nothing: a study would go on as if there were no densities of states."""
+        if self.silent >= OUTAGE:
+            raise StudyError(
+                f"{stage}: no answer for {OUTAGE} densities of states in a row, the last with: {last.detail}. They lie in"
+                " the project's bucket: look at AWS_ENDPOINT_URL too"
+            ) from last
 
     def close(self) -> None:
         """End the connection, if there is one."""
@@ -154,7 +170,8 @@ def _parse_json(file: Any) -> TotalDos:
     content = json.load(file)
     if content["unit"] != UNIT:
         raise RejectedMaterialError(
-            Reason.UNREADABLE, f"dos.json: its unit is another one than {UNIT}; convert the numbers and name that unit"
+            Reason.UNREADABLE,
+            f"dos.json: its unit is another one than {UNIT}; convert the numbers and name that unit",
         )
     names = ("up", "down") if "up" in content else ("total",)
     energies = np.array(content["energy_eV"], dtype=np.float64) + float(content["zero_eV"])

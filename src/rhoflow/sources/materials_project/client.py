@@ -27,6 +27,10 @@ _WHERE_KEYS_COME_FROM = (
 )
 
 
+class NoAnswerError(StudyError):
+    """`TRIES` tries failed in ways that may pass."""
+
+
 class Client:
     """A connection to the Materials Project.
 
@@ -45,7 +49,7 @@ class Client:
     Raises
     ------
     StudyError
-        If there is no key, it is malformed, or the server cannot be reached.
+        If there is no key, it is malformed, or the server cannot be reached (`NoAnswerError`).
     """
 
     def __init__(self, *, wait_s: float) -> None:
@@ -83,7 +87,7 @@ class Client:
         Raises
         ------
         StudyError
-            If the key is refused, the request is not understood, or `TRIES` tries failed.
+            If the key is refused, the request is not understood, or `TRIES` tries failed (`NoAnswerError`).
         """
         documents: list[Any] = self._insist(what, lambda: _documents(request()))
         return documents
@@ -101,7 +105,7 @@ class Client:
         try:
             return retrying(self._wait_s)(lambda: self._try(what, request))
         except TryAgainError as error:
-            problem = StudyError(
+            problem = NoAnswerError(
                 f"the Materials Project gave no answer to {what} in {TRIES} tries: {error}. Check the network (this"
                 " step needs it; compute nodes often have none) and status.materialsproject.org, then run again:"
                 " finished pages are kept"
