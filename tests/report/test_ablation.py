@@ -114,16 +114,23 @@ def test_table_has_a_group_a_model_and_bold_where_significant(frame: pd.DataFram
     assert ablation_table(told, "efermi", study=grid_study, lineage_id="0123") is None
 
 
-def test_fourier_table_is_images_against_magnitudes(frame: pd.DataFrame, grid_study: Study) -> None:
-    rows = fourier_frame(frame)
+def test_fourier_table_is_images_against_magnitudes_and_the_baselines(
+    frame: pd.DataFrame, series: list[Series], grid_study: Study
+) -> None:
+    rows = fourier_frame(frame, series, study=grid_study)
     assert rows[["model", "level", "variant"]].to_numpy().tolist() == [
         *(["image", "none", ""], ["image", "none", "fourier"]),
         *(["clip", "formula", ""], ["clip", "formula", "fourier"]),
         *(["pixels-ridge", "none", ""], ["pixels-ridge", "none", "fourier"]),
+        *(["mean", "none", ""], ["magpie-forest", "none", ""]),
+        *(["quantiles-ridge", "density", ""], ["quantiles-boosting", "density", ""], ["tfidf-ridge", "formula", ""]),
     ]
+    assert compared_rows(rows)["model"].tolist() == ["image-fourier", "clip-fourier", "pixels-ridge-fourier"]
     table = fourier_table(rows, "k_vrh", study=grid_study, lineage_id="0123")
     assert table is not None
     assert table.title == "Images against their Fourier magnitudes: bulk modulus"
+    assert dict(table.groups)["Composition + random forest"][0].cells[2:6] == ("–",) * 4
+    assert "Holm's correction over 13 comparisons" in table.caption  # of the whole family
 
 
 def test_sentence_names_the_changed_series(frame: pd.DataFrame) -> None:

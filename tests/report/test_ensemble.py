@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from rhoflow.report.ensemble import (
     clopper_pearson,
     conformal_half_width,
     ensemble_frame,
+    ensemble_sentence,
     ensemble_table,
+    ensemble_tests,
     out_of_fold,
+    together,
 )
-from rhoflow.report.runs import read_series
+from rhoflow.report.runs import Series, main_series, read_series
 
 EXACT = 1e-10
 
@@ -133,3 +137,48 @@ def test_table_shows_runs_n_interval_and_coverage(frame: pd.DataFrame, study: St
     assert "Lineage 0123." in table.caption
     assert "as if crystals of one group" not in table.caption
     assert ensemble_table(frame, "efermi", study=study, lineage_id="0123") is None
+
+
+@pytest.fixture(scope="module")
+def tests(grid_series: list[Series]) -> pd.DataFrame:
+    return ensemble_tests(main_series(grid_series), resamples=200)
+
+
+def test_ensembles_are_compared_with_ensembles(grid_series: list[Series], tests: pd.DataFrame) -> None:
+    row = tests.set_index(["target", "model", "level", "reference"]).loc[
+        "k_vrh", "fusion", "keywords", "pixels-ridge"
+    ]
+    kinds = [("fusion", "keywords"), ("pixels-ridge", "none")]
+    rmse = []
+    for model, level in kinds:
+        one = next(
+            one for one in main_series(grid_series) if (one.target, one.model, one.level) == ("k_vrh", model, level)
+        )
+        _, y_true, members = one.common_test()
+        rmse.append(root_mean_squared_error(y_true, members.mean(axis=0)))
+    assert row["rmse_difference"] == pytest.approx(rmse[0] - rmse[1], rel=EXACT)
+    assert row["runs"] == 1
+    assert 0 < row["p"] <= row["p_holm"] <= 1
+    assert row["rmse_low"] < row["rmse_difference"] < row["rmse_high"]
+    assert not any(name.startswith("val_") for name in tests.columns)
+
+
+def test_a_models_own_ensemble_differs_from_it_in_nothing(grid_series: list[Series]) -> None:
+    one = next(one for one in main_series(grid_series) if one.model == "magpie-forest")
+    same = dataclasses.replace(one, model="image", runs=one.runs)
+    (row,) = ensemble_tests([same, one], resamples=200).to_dict("records")
+    assert (row["rmse_difference"], row["p"]) == (0.0, 1.0)
+    assert len(together(one).runs) == 1
+
+
+def test_sentence_says_what_is_significant_among_the_ensembles(tests: pd.DataFrame) -> None:
+    better = (tests["model"] == "fusion") & (tests["level"] == "all") & (tests["reference"] == "pixels-ridge")
+    told = tests.assign(p_holm=np.where(better, 0.001, 1.0), rmse_difference=-5.0)
+    said = ensemble_sentence(told, "k_vrh")
+    assert said is not None
+    assert "Fusion network (all) is better than Image pixels + ridge; the other" in said
+    assert f"over {(tests['target'] == 'k_vrh').sum()} comparisons with the references" in said
+    none = ensemble_sentence(tests.assign(p_holm=1.0), "k_vrh")
+    assert none is not None
+    assert "no difference is significant" in none
+    assert ensemble_sentence(tests, "efermi") is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,7 +48,8 @@ def made_up(target: str, model: str, level: str) -> pd.DataFrame:
     ],
 )
 def test_figures_that_the_paper_calls_its_best(target: str, model: str, level: str, r2: float, rmse: float) -> None:
-    (row,) = published_frame(made_up(target, model, level)).to_dict("records")
+    frame = published_frame(made_up(target, model, level))
+    (row,) = frame[frame["model"] == model].to_dict("records")
     assert row["published_r2"] == r2
     assert row["published_rmse"] == pytest.approx(rmse, abs=0.06)  # the figure prints one digit more
     assert row["r2_mean"] == 0.5
@@ -61,6 +63,7 @@ def test_image_stands_beside_all_three_of_its_rows(frame: pd.DataFrame) -> None:
 
 
 def test_every_network_row_has_both_figures_and_no_baseline_has(frame: pd.DataFrame, results: pd.DataFrame) -> None:
+    frame = frame[frame["model"] != "llm"]
     assert set(frame["model"]) == {"image", "text", "fusion"}
     assert len(frame) == 2 * (3 + 3 + 3)
     assert frame[["published_r2", "published_rmse"]].notna().all(axis=None)
@@ -78,7 +81,28 @@ def test_every_network_row_has_both_figures_and_no_baseline_has(frame: pd.DataFr
     ],
 )
 def test_what_was_not_published_has_no_row(target: str, model: str, level: str) -> None:
-    assert len(published_frame(made_up(target, model, level))) == 0
+    frame = published_frame(made_up(target, model, level))
+    assert (model, level) not in (set(zip(frame["model"], frame["level"], strict=True)) if len(frame) else set())
+
+
+@pytest.mark.parametrize(("model", "ours"), [("llm", 0.5), ("fusion", None)])
+def test_language_model_of_v1_stands_beside_ours_or_alone(model: str, ours: float | None) -> None:
+    """Table 7 is printed whether or not the study asks a language model; its error is no number of GPa."""
+    frame = published_frame(made_up("k_vrh", model, "formula"))
+    (row,) = frame[frame["model"] == "llm"].to_dict("records")
+    assert (row["table"], row["published_r2"], row["published_rmse_scaled"]) == ("Table 7", -41.66, 0.16)
+    assert np.isnan(row["published_rmse"])
+    assert row["r2_mean"] == ours if ours else np.isnan(row["r2_mean"])
+    table = published_table(frame, "k_vrh", lineage_id="0")
+    assert table is not None
+    cells = table.groups[0][1][-1].cells
+    assert cells[2:4] == ("Table 7, GPT-4, 5 in-context samples", "88" if ours else "–")
+    assert cells[5:8] == ("−41.66", "9.00 ± 1.00" if ours else "–", "0.16, scaled")
+    assert "Table 7: Massa, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v1)" in table.caption
+
+
+def test_language_model_of_v1_was_asked_for_the_bulk_modulus_alone() -> None:
+    assert "llm" not in set(published_frame(made_up("efermi", "fusion", "formula"))["model"])
 
 
 def test_units_are_those_of_the_house() -> None:
@@ -103,7 +127,7 @@ def test_doubtful_figure_is_named(frame: pd.DataFrame) -> None:
     assert "Lineage 0123." in table.caption
     other = published_table(frame, "k_vrh", lineage_id="0123")
     assert other is not None
-    assert "doubt" not in other.caption
+    assert "Fig." not in other.caption.partition("With a doubt")[2]
     assert other.groups[0][1][0].cells[:4] == ("Image network", "–", "Fig. 2c, Formula Image", "16")
     assert published_table(frame, "efermi", lineage_id="0123") is None
 

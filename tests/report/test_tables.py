@@ -163,7 +163,7 @@ def test_every_table_has_its_lineage_and_n(tables: Path, name: str) -> None:
     lineage = re.findall(r"Lineage ([0-9a-f]{12})\.", (tables / "results.md").read_text())
     assert re.findall(r"Lineage ([0-9a-f]{12})\.", text) == lineage[:2]
     assert "test crystals" in text
-    assert (pd.read_csv(tables / f"{name}.csv")["n"] == 16).all()
+    assert (pd.read_csv(tables / f"{name}.csv")["n"].dropna() == 16).all()  # v1's language model has no row of ours
 
 
 def test_no_run_is_said_so(tmp_path: Path, study: Study, code: Code) -> None:

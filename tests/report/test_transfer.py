@@ -36,7 +36,7 @@ def errors(root: Path, kind: str, fold: int) -> tuple[float, float]:
 
 
 def test_four_stages_as_published(frame: pd.DataFrame, grid_study: Study) -> None:
-    rows = frame[(frame["target"] == "k_vrh") & (frame["part"] == "val")]
+    rows = frame[(frame["target"] == "k_vrh") & (frame["part"] == "val") & (frame["group"] == "network")]
     assert rows["stage"].tolist() == [*list(STAGES)[:2], *list(STAGES)[2:] * 2, list(STAGES)[2]]
     assert rows["level"].tolist() == ["none"] * 2 + ["formula"] * 2 + ["keywords"] * 2 + ["all"]
     table = transfer_table(frame, "k_vrh", study=grid_study, lineage_id="0123")
@@ -44,13 +44,14 @@ def test_four_stages_as_published(frame: pd.DataFrame, grid_study: Study) -> Non
     assert [name for name, _ in table.groups] == [
         "Images",
         *(f"Images and texts: {one}" for one in ("Single", "Key", "All")),
+        "Baselines",
     ]
     assert table.header[2:8] == (*(f"RMSE [GPa] {part}" for part in ("Tr", "Te", "H")), "R² Tr", "R² Te", "R² H")
 
 
 def test_first_stage_is_that_after_the_readout(grid_root: Path, frame: pd.DataFrame) -> None:
     """The made-up runs had half as large errors again before the last stage."""
-    rows = frame[(frame["target"] == "k_vrh") & (frame["part"] == "val") & (frame["level"] == "none")]
+    rows = frame[(frame["target"] == "k_vrh") & (frame["part"] == "val") & (frame["model"] == "image")]
     final = np.mean([errors(grid_root, "image/k_vrh/none", fold)[0] for fold in range(3)])
     assert rows["rmse_mean"].tolist() == pytest.approx([1.5 * final, final], rel=EXACT)
 
@@ -72,6 +73,15 @@ def test_steps_are_tested_over_folds(grid_root: Path, frame: pd.DataFrame) -> No
     assert np.isnan(rows.loc["none", "Pre-Trained (images)"]["change"])
 
 
+def test_baselines_stand_below_without_a_step(grid_root: Path, frame: pd.DataFrame) -> None:
+    rows = frame[(frame["target"] == "k_vrh") & (frame["group"] == "baseline")]
+    assert set(rows["model"]) == {"magpie-forest", "pixels-ridge", "tfidf-ridge"}
+    assert rows["change"].isna().all()
+    row = rows.set_index(["stage", "part"]).loc["Text TF-IDF + ridge (all)", "val"]
+    expected = [errors(grid_root, "tfidf-ridge/k_vrh/all", fold)[0] for fold in range(3)]
+    assert row["rmse_mean"] == pytest.approx(np.mean(expected), rel=EXACT)
+
+
 def frozen(one: Series) -> Series:
     """Give a series as it is where nothing is unfrozen: the last stage repeats the metrics of the first."""
 
@@ -90,7 +100,8 @@ def test_stage_that_was_left_out_is_no_row_and_no_test(
     grid_root: Path, series: list[Series], grid_study: Study
 ) -> None:
     rows = transfer_frame([frozen(one) for one in series if one.target == "k_vrh"])
-    assert set(rows["stage"]) == {"Pre-Trained (images)", "Pre-Trained (images+text)"}
+    trained = rows[rows["group"] == "network"]
+    assert set(trained["stage"]) == {"Pre-Trained (images)", "Pre-Trained (images+text)"}
     steps = rows[rows["p"].notna()].set_index("level")
     assert steps.index.tolist() == ["formula", "keywords", "all"]  # the image network's readout is what came before
     d = [

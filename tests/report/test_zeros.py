@@ -15,7 +15,7 @@ from rhoflow.properties import BUILT_IN
 from rhoflow.report import labels
 from rhoflow.report.names import table_names
 from rhoflow.report.runs import Run, Series, read_series
-from rhoflow.report.zeros import separation, zeros_frame, zeros_table
+from rhoflow.report.zeros import chance, separation, zeros_frame, zeros_sentence, zeros_table
 
 EXACT = 1e-12
 
@@ -80,3 +80,34 @@ def test_table_names_both_kinds(whole_small_root: Path, study: Study) -> None:
     assert "Lineage 0123." in table.caption
     assert zeros_table(frame, "k_vrh", study=study, lineage_id="0123") is None
     assert {key for key in BUILT_IN if labels.zero_of(key)} == {"band_gap", "total_magnetization"}
+
+
+def test_chance_is_the_share_of_the_orders_that_separate_as_well() -> None:
+    """Of the 20 ways in which 3 of 6 numbers can be the non-zero ones, one has an area of 1 and one of 8 / 9."""
+    zero = np.array([True, True, True, False, False, False])
+    assert chance(zero, np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(1 / 20, abs=EXACT)
+    assert chance(zero, np.array([0.0, 1.0, 3.0, 2.0, 4.0, 5.0])) == pytest.approx(2 / 20, abs=EXACT)
+    assert chance(zero, np.array([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])) == pytest.approx(1.0, abs=EXACT)
+    assert np.isnan(chance(zero, np.full(6, 0.3)))
+    assert np.isnan(chance(np.zeros(6, dtype=bool), np.arange(6.0)))
+
+
+def test_sentence_says_who_tells_the_kinds_apart(whole_small_root: Path, study: Study) -> None:
+    y_true = [0.0] * 6 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    good = gaps(whole_small_root, study, y_true, [y_true, [y + 0.1 * k for k, y in enumerate(y_true)]])
+    bad = gaps(whole_small_root, study, y_true, [[1.0, 0.0] * 6])
+    frame = zeros_frame([good, dataclasses.replace(bad, model="magpie-forest")])
+    assert frame["p_holm"].tolist() == pytest.approx([2 * frame["p"].iloc[0], frame["p"].iloc[1]])
+    said = zeros_sentence(frame, "band_gap")
+    assert said is not None
+    assert said.startswith("Better than chance on 12 test crystals, 6 of them non-metals")
+    assert "over 2 models): Image network tells metals from non-metals; of the others it is not shown." in said
+    nobody = zeros_sentence(frame.assign(p_holm=1.0), "band_gap")
+    assert nobody is not None
+    assert nobody.endswith("no model is shown to tell metals from non-metals.")
+
+
+def test_one_kind_alone_is_no_test(whole_small_root: Path, study: Study) -> None:
+    frame = zeros_frame([gaps(whole_small_root, study, [1.0, 2.0], [[1.0, 2.0]])])
+    assert zeros_sentence(frame, "band_gap") == "No test: of the test crystals, 2 of 2 are non-metals."
+    assert zeros_sentence(frame, "k_vrh") is None

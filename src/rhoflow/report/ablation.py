@@ -16,7 +16,7 @@ from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL
-from rhoflow.training.names import base_of, fraction_of, other_images
+from rhoflow.training.names import READERS, base_of, fraction_of, other_images
 
 # Columns of a comparison, see `rhoflow.report.comparisons.comparisons_frame`.
 COMPARED = (
@@ -24,6 +24,7 @@ COMPARED = (
     *("rmse_difference", "rmse_low", "rmse_high", "r2_difference", "r2_low", "r2_high", "p", "detectable"),
     *("val_rmse_difference", "val_t", "val_dof", "val_p", "val_detectable", "p_holm", "val_p_holm"),
 )
+_IMAGE = ("field", "plane", "window", "planes", "content")
 _SCORES = tuple(f"{metric}_{name}" for metric in ("r2", "rmse", "mae") for name in ("mean", "sd"))
 BASE = "as in the study"
 
@@ -129,10 +130,11 @@ def compared_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(model=names)
 
 
-def fourier_frame(frame: pd.DataFrame) -> pd.DataFrame:
+def fourier_frame(frame: pd.DataFrame, series: Sequence[Series], *, study: Study) -> pd.DataFrame:
     """Give the rows of `ablation_frame` with Fourier magnitudes in place of images, each after the one with images.
 
-    The correction stays that of the whole family, in which they were tested.
+    The correction stays that of the whole family, in which they were tested. Of `series`, the baselines that read no
+    image stand below, those of texts at the levels of the rows.
     """
     if not len(frame):
         return frame
@@ -140,7 +142,17 @@ def fourier_frame(frame: pd.DataFrame) -> pd.DataFrame:
     kinds = {(row["target"], row["model"], row["level"]) for row in changed.to_dict("records")}
     places = zip(frame["target"], frame["model"], frame["level"], strict=True)
     own = pd.Series([place in kinds for place in places], index=frame.index)
-    return frame[((frame["variant"] == "") & own) | frame.index.isin(changed.index)].reset_index(drop=True)
+    shown = frame[((frame["variant"] == "") & own) | frame.index.isin(changed.index)]
+    others = set(TEXT_LEVELS) - set(shown["level"])
+    beside = [
+        {**_row(one, {}, study), **dict.fromkeys(_IMAGE, "")}
+        for one in series
+        if one.model in labels.BASELINES
+        and one.model not in READERS["image"]
+        and one.target in set(shown["target"])
+        and one.level not in others
+    ]
+    return pd.DataFrame([*shown.to_dict("records"), *beside], columns=frame.columns)
 
 
 def ablation_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
@@ -188,14 +200,14 @@ def _table(
         (labels.model_label(str(model)), tuple(_cells(row, decimals) for row in of_model.to_dict("records")))
         for model, of_model in rows.groupby("model", sort=False)
     )
-    runs, m = sorted(set(rows["runs"])), rows["reference"].notna().sum()
+    runs, m = sorted(set(rows["runs"])), rows["comparisons"].max()
     caption = (
         "n: crystals in validation / test of a run. Mean ± sample standard deviation over"
         f" {labels.span(runs[0], runs[-1])} runs (folds × seeds). Δ: the series minus the one above with nothing"
         " changed at its text level (another level: minus the first); the interval is a paired bootstrap's over the"
         f" {labels.RESAMPLED[study.splits.strategy]}, p test that of random swaps of the two models' errors, p folds"
-        f" that of the corrected resampled t-test over the folds, each after Holm's correction over {m} comparisons;"
-        f" bold: below {LEVEL}. {note} Lineage {lineage_id}."
+        " that of the corrected resampled t-test over the folds, each after Holm's correction over"
+        f" {labels.number(m, 0)} comparisons; bold: below {LEVEL}. {note} Lineage {lineage_id}."
     )
     return Table(f"{name}-{target}", f"{title}: {labels.target_label(target)}", header, groups, caption, 6)
 
@@ -205,7 +217,7 @@ def _cells(row: dict[Any, Any], decimals: int) -> Row:
     cells = [
         row["factor"] or BASE,
         labels.level_cell(row["level"]),
-        *(str(row[name]) for name in ("field", "plane", "window", "planes")),
+        *(str(row[name]) or labels.DASH for name in ("field", "plane", "window", "planes")),
         f"{row['n_val']} / {row['n']}",
     ]
     for part in ("val", "test"):

@@ -12,15 +12,14 @@ from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, families_frame, pair_of
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores
+from rhoflow.report.results import part_scores, spreads
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL
-from rhoflow.report.statistics import mean_sd
-from rhoflow.training.evaluate import root_mean_squared_error
 from rhoflow.training.names import base_of, fraction_of
 
 WHOLE = 100
 _SCORES = tuple(f"{metric}_{name}" for metric in ("r2", "rmse", "mae") for name in ("mean", "sd"))
+_SPREADS = ("rmse_sd_folds", "rmse_sd_seeds")
 _COMPARED = ("rmse_difference", "rmse_low", "rmse_high", "p_holm", "val_rmse_difference", "val_p_holm", "comparisons")
 
 
@@ -80,7 +79,8 @@ def curves_frame(series: Sequence[Series], tests: pd.DataFrame) -> pd.DataFrame:
             scores = part_scores(first, part)
             row = {"target": one.target, "unit": scores["unit"], "model": base, "level": one.level, "share": share}
             row |= {"n_train": n_train, "part": part, "runs": scores["runs"], "n": scores["n"]}
-            row |= {name: scores[name] for name in _SCORES} | _spreads(first, part)
+            spread = spreads(first, part)
+            row |= {name: scores[name] for name in _SCORES} | {name: spread[name] for name in _SPREADS}
             compared = known.get((one.target, one.model, one.level), {}) if part == "test" else {}
             rows.append(row | {name: compared.get(name, np.nan) for name in _COMPARED})
     rows.sort(key=lambda row: (*_place(row, series), row["share"], row["part"] == "test"))
@@ -94,16 +94,6 @@ def _is_share(model: str) -> bool:
 def _place(row: dict[str, Any], series: Sequence[Series]) -> tuple[Any, ...]:
     targets = list(dict.fromkeys(one.target for one in series))
     return (targets.index(row["target"]), *labels.order(row["model"], row["level"]))
-
-
-def _spreads(series: Series, part: str) -> dict[str, float]:
-    """Spread (sample SD) of the RMSE over folds (seeds averaged first) and over the seeds of a fold."""
-    by_fold: dict[int, list[float]] = {}
-    for run in series.runs:
-        value = root_mean_squared_error(*run.part(part)[1:])
-        by_fold.setdefault(run.key.fold, []).append(float("nan") if value is None else value)
-    over_folds = mean_sd([mean_sd(values)[0] for values in by_fold.values()])[1]
-    return {"rmse_sd_folds": over_folds, "rmse_sd_seeds": mean_sd([mean_sd(one)[1] for one in by_fold.values()])[0]}
 
 
 def curves_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:

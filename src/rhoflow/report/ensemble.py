@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from rhoflow.config import Study
 from rhoflow.report import labels
+from rhoflow.report.comparisons import families_frame, pairs
 from rhoflow.report.render import Row, Table
 from rhoflow.report.runs import Series
 from rhoflow.report.statistics import COVERAGE, Interval, bootstrap_interval
+from rhoflow.report.verdicts import findings
 from rhoflow.training.evaluate import score
 
 CONFORMAL = 0.9  # share of new materials that an interval is made to hold
@@ -94,6 +97,48 @@ def _row(series: Series, resamples: int) -> dict[str, Any]:
         "coverage_low": coverage.low,
         "coverage_high": coverage.high,
     }
+
+
+def ensemble_tests(series: Sequence[Series], *, resamples: int) -> pd.DataFrame:
+    """Test the ensembles of models against those of the references, on the test set, the trained models fixed.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        `rhoflow.report.runs.main_series`.
+    resamples : int
+        Resamples of the test materials, or their groups, at least.
+
+    Returns
+    -------
+    DataFrame
+        `rhoflow.report.comparisons.comparisons_frame` without what is over folds: all of them are in an ensemble.
+    """
+    targets = dict.fromkeys(one.target for one in series)
+    families = [pairs([together(one) for one in series if one.target == target]) for target in targets]
+    frame = families_frame(families, resamples=resamples)
+    return frame.drop(columns=[name for name in frame.columns if name == "folds" or str(name).startswith("val_")])
+
+
+def together(series: Series) -> Series:
+    """Give the ensemble as a series of one run, with its predictions for the test set alone."""
+    ids, y_true, members = series.common_test()
+    table = pd.DataFrame({"material_id": ids, "part": "test", "y_true": y_true, "y_pred": members.mean(axis=0)})
+    first = series.runs[0]
+    return replace(series, runs=(replace(first, key=replace(first.key, fold=0, seed=0), predictions=table),))
+
+
+def ensemble_sentence(tests: pd.DataFrame, target: str) -> str | None:
+    """Say in plain words which ensembles of one target differ from the references; None if none was tested."""
+    rows: list[dict[str, Any]] = tests[tests["target"] == target].to_dict("records") if len(tests) else []  # type: ignore[assignment]
+    if not rows:
+        return None
+    n = sorted({row["n"] for row in rows})
+    return (
+        f"By RMSE of all runs together on the {labels.span(n[0], n[-1])} test crystals, the trained models fixed,"
+        f" after Holm's correction at 5 % over {len(rows)} comparison{'' if len(rows) == 1 else 's'} with the"
+        f" references: {findings(rows, 'p_holm', target)}"
+    )
 
 
 def ensemble_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:

@@ -27,6 +27,7 @@ FIELDS = {
     "all_electron": "all-electron density",
 }
 DASH = "–"
+TESTED = "differences are tested in the table of comparisons"  # for captions of tables without a test of their own
 # Kinds of models, in the order of the tables.
 GROUPS = {"network": "Networks", "llm": "Language model", "baseline": "Baselines"}
 # What is resampled for an interval, by strategy of the splits.

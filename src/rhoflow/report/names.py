@@ -15,8 +15,11 @@ WHOLE = ("overview", "creation", "slices", "heights", SALIENCY, "elements")
 # Tables by name, with their formats; <name>_tests: the tests behind the sentences of a table.
 TABLES = {
     "results": ("csv", "md", "tex", "txt"),
+    "errors": ("md", "tex"),
+    "folds": ("csv",),
     "comparisons": ("csv", "md", "tex"),
     "ensemble": ("csv", "md"),
+    "ensemble_tests": ("csv",),
     "zeros": ("csv", "md"),
     "published": ("csv", "md"),
     "stages": ("csv", "md", "tex"),

@@ -12,6 +12,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rhoflow.config import Study
@@ -20,6 +21,10 @@ from rhoflow.report.render import Row, Table
 
 PUBLISHED = Path(__file__).parent / "published.csv"
 SOURCE = "Massa, Kaszuba, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v3)"
+SOURCE_V1 = "Massa, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v1)"
+# The language model in context of v1: its target, text level, and place; its RMSE is of a target scaled to 0..1.
+_IN_CONTEXT = ("k_vrh", "formula")
+_TABLE_7 = ("multimodal-v1", "Table 7", "GPT-4, 5 in-context samples", "Single; B", "holdout")
 # Their names for our targets; house units are those that they print.
 COLUMNS = {"formation_energy_per_atom": "E_F", "efermi": "E_fermi", "k_vrh": "K_VRH"}
 TEXTS = {"formula": "Formula", "keywords": "Keywords", "all": "All"}
@@ -88,20 +93,49 @@ def published_frame(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``target, unit, model, level``; ours: ``n, runs, r2_mean, r2_sd, rmse_mean, rmse_sd``; theirs:
-        ``row, table, published_r2, published_rmse`` (`unit`), ``note``.
+        ``target, unit, model, level``; ours: ``n, runs, r2_mean, r2_sd, rmse_mean, rmse_sd`` (NaN on the row of the
+        language model where the study has none); theirs: ``row, table, published_r2, published_rmse`` (`unit`),
+        ``published_rmse_scaled`` (of a target scaled to 0..1), ``note``.
     """
     if not len(results):
         return pd.DataFrame()
     known = _test_rows()
     ours = ["target", "unit", "model", "level", "n", "runs", "r2_mean", "r2_sd", "rmse_mean", "rmse_sd"]
-    rows = []
-    for one in results.loc[results["part"] == "test", ours].to_dict("records"):
+    rows: list[dict[str, Any]] = []
+    tested = _records(results.loc[results["part"] == "test", ours])
+    for one in tested:
         for table, row in published_rows(one["model"], one["level"]):
             theirs = known.get((table, row, COLUMNS.get(one["target"], "")))
             if theirs:
-                rows.append({**{str(name): value for name, value in one.items()}, "row": row, **theirs})
-    return pd.DataFrame(rows)
+                rows.append({**one, "row": row, **theirs})
+    target, level = _IN_CONTEXT
+    units = [one["unit"] for one in tested if one["target"] == target]
+    asked = [one for one in tested if (one["target"], one["model"], one["level"]) == (target, "llm", level)]
+    if units:
+        ours_or_none = asked or [{"target": target, "unit": units[0], "model": "llm", "level": level}]
+        rows += [{**one, **_in_context()} for one in ours_or_none]
+    if not rows:
+        return pd.DataFrame()
+    of_theirs = ["row", "table", "published_r2", "published_rmse", "published_rmse_scaled", "note"]
+    return pd.DataFrame(rows, columns=[*ours, *of_theirs]).astype({"n": "Int64", "runs": "Int64"})
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return frame.to_dict("records")  # type: ignore[return-value]
+
+
+def _in_context() -> dict[str, Any]:
+    """Give what v1 prints of its language model."""
+    table, row = _TABLE_7[1:3]
+    cell = published_cell(*_TABLE_7)
+    found = read_published().query("table == @table")
+    return {
+        "row": row,
+        "table": table,
+        "published_r2": cell["r2"],
+        "published_rmse_scaled": cell["rmse"],
+        "note": "; ".join(filter(None, found["note"])),
+    }
 
 
 def _test_rows() -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -123,16 +157,20 @@ def published_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Tab
     if not rows:
         return None
     unit = f" [{labels.unit_label(target)}]"
-    decimals = labels.decimals_for(min(row["rmse_mean"] for row in rows))
+    decimals = labels.decimals_for(min((row["rmse_mean"] for row in rows if row["rmse_mean"] > 0), default=np.nan))
     header = (
         *("Model", "Text", "Published as", "n", "R² test", "Published R²"),
         *(f"RMSE test{unit}", f"Published RMSE{unit}"),
     )
     doubts = sorted({f"{row['table']}, {row['row']}" for row in rows if row["note"]})
+    asked = any(row["model"] == "llm" for row in rows)
+    theirs = (
+        f"; {_TABLE_7[1]}: {SOURCE_V1}, its RMSE of a target scaled to 0..1 as far as can be told" if asked else ""
+    )
     caption = (
-        f"Published: {SOURCE}, as printed; CLIP: the mean of its trials. Ours: n test crystals, mean ± sample"
+        f"Published: {SOURCE}, as printed; CLIP: the mean of its trials{theirs}. Ours: n test crystals, mean ± sample"
         " standard deviation over folds and seeds. Other crystals, other splits, and unless the study says so other"
-        " networks: the columns are no contest."
+        f" networks: the columns are no contest and not tested against each other; of ours, {labels.TESTED}."
         f"{' With a doubt, see the notes in published.csv: ' + '; '.join(doubts) + '.' if doubts else ''}"
         f" Lineage {lineage_id}."
     )
@@ -142,13 +180,14 @@ def published_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Tab
 
 
 def _cells(row: dict[Any, Any], decimals: int) -> tuple[str, ...]:
+    scaled = row["published_rmse_scaled"]
     return (
         labels.model_label(row["model"]),
         labels.level_cell(row["level"]),
         f"{row['table']}, {row['row']}",
-        str(row["n"]),
+        labels.DASH if pd.isna(row["n"]) else str(row["n"]),
         labels.spread(row["r2_mean"], row["r2_sd"], 2),
         labels.number(row["published_r2"], 2),
         labels.spread(row["rmse_mean"], row["rmse_sd"], decimals),
-        labels.number(row["published_rmse"], decimals),
+        f"{labels.printed(scaled)}, scaled" if scaled > 0 else labels.number(row["published_rmse"], decimals),
     )

@@ -13,10 +13,11 @@ from rhoflow.dataset.names import PARTS
 from rhoflow.report import labels
 from rhoflow.report.runs import Run, Series
 from rhoflow.report.statistics import Metric, bootstrap_interval, mean_sd
-from rhoflow.training.evaluate import r2_score, score
+from rhoflow.training.evaluate import score
 
-_METRICS = ("r2", "rmse", "mae")
+METRICS = ("r2", "rmse", "mae")
 _BOOTSTRAPPED: tuple[Metric, ...] = ("r2", "rmse")
+_POOLED = tuple(f"{metric}_pooled" for metric in METRICS)
 _INTERVALS = ("r2_low", "r2_high", "rmse_low", "rmse_high")
 
 
@@ -34,10 +35,11 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
         ``target, unit, group, model, level, part``; ``runs``; ``n, n_max`` materials in the smallest and largest
         run; ``n_groups``, the fewest groups of a run; ``<metric>_mean, <metric>_sd`` over runs for r2
         (dimensionless), rmse and mae (`unit`); ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval
-        (test only); ``r2_pooled`` of the validation predictions of all folds together, mean over seeds (validation
-        only); ``n_asked`` and ``r2_all``: materials and mean R2 with those that the language model did not answer,
-        where the training mean stands in for its prediction (equal to ``n_max`` and ``r2_mean`` for other models);
-        ``best``, the highest ``r2_all`` of the target's test rows; ``epochs, stopped, weights`` of networks.
+        (test only); ``<metric>_pooled`` (validation only) of `pooled_scores`; ``<metric>_sd_folds,
+        <metric>_sd_seeds`` of `spreads`; ``n_asked`` and ``r2_all``: materials and mean R2 with those that the
+        language model did not answer, where the training mean stands in for its prediction (equal to ``n_max`` and
+        ``r2_mean`` for other models); ``best``, the highest ``r2_all`` of the target's test rows; ``epochs, stopped,
+        weights`` of networks.
     """
     rows = [_row(one, part, resamples) for one in series for part in PARTS]
     frame = pd.DataFrame(rows)
@@ -67,7 +69,7 @@ def part_scores(series: Series, part: str) -> dict[str, Any]:
         "n_max": max(sizes),
         "n_groups": min(len(set(series.groups_of(one).tolist())) for one in ids),
     }
-    for metric in _METRICS:
+    for metric in METRICS:
         row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
     return row
 
@@ -76,12 +78,16 @@ def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     row = part_scores(series, part)
     row |= _intervals(series, resamples) if part == "test" else dict.fromkeys(_INTERVALS, np.nan)
     row["n_asked"], row["r2_all"] = _with_unanswered(series, part, scored=(row["n_max"], row["r2_mean"]))
-    row["r2_pooled"] = pooled_r2(series) if part == "val" else np.nan
-    return row | {
-        "epochs": "; ".join(f"{name} {epochs}" for name, epochs in epochs_used(series).items()),
-        "stopped": "; ".join(f"{name}: {why}" for name, why in why_stopped(series).items()),
-        "weights": weights_used(series),
-    }
+    row |= pooled_scores(series) if part == "val" else dict.fromkeys(_POOLED, np.nan)
+    return (
+        row
+        | spreads(series, part)
+        | {
+            "epochs": "; ".join(f"{name} {epochs}" for name, epochs in epochs_used(series).items()),
+            "stopped": "; ".join(f"{name}: {why}" for name, why in why_stopped(series).items()),
+            "weights": weights_used(series),
+        }
+    )
 
 
 def _intervals(series: Series, resamples: int) -> dict[str, float]:
@@ -110,16 +116,48 @@ def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def pooled_r2(series: Series) -> float:
-    """R2 of the validation predictions of all folds together (each material once a seed), mean over seeds."""
+def pooled_scores(series: Series) -> dict[str, float]:
+    """Score the validation predictions of all folds together (each material once a seed), mean over seeds.
+
+    Returns
+    -------
+    dict
+        ``r2_pooled`` (dimensionless), ``rmse_pooled, mae_pooled`` (unit of the target).
+    """
     by_seed: dict[int, list[Run]] = {}
     for run in series.runs:
         by_seed.setdefault(run.key.seed, []).append(run)
-    values = []
+    scores = []
     for runs in by_seed.values():
-        parts = [run.part("val") for run in runs]
-        values.append(_nan(r2_score(np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]))))
-    return mean_sd(values)[0]
+        _, y_true, y_pred = zip(*(run.part("val") for run in runs), strict=True)
+        scores.append(score(np.concatenate(y_true), np.concatenate(y_pred)))
+    return {f"{metric}_pooled": mean_sd([_nan(one[metric]) for one in scores])[0] for metric in METRICS}
+
+
+def fold_scores(series: Series, part: str) -> dict[int, list[dict[str, float]]]:
+    """Scores of each run on one part, by fold: ``r2``, ``rmse, mae`` (unit of the target); NaN where not defined."""
+    found: dict[int, list[dict[str, float]]] = {}
+    for run in series.runs:
+        scored = {metric: _nan(value) for metric, value in score(*run.part(part)[1:]).items()}
+        found.setdefault(run.key.fold, []).append(scored)
+    return found
+
+
+def spreads(series: Series, part: str) -> dict[str, float]:
+    """Sample standard deviations of the scores of one part.
+
+    Returns
+    -------
+    dict
+        ``<metric>_sd_folds``: over the folds, seeds averaged first; ``<metric>_sd_seeds``: over the seeds of a fold,
+        mean over folds. NaN for one fold, or one seed.
+    """
+    row, by_fold = {}, fold_scores(series, part).values()
+    for metric in METRICS:
+        values = [[one[metric] for one in scores] for scores in by_fold]
+        row[f"{metric}_sd_folds"] = mean_sd([mean_sd(one)[0] for one in values])[1]
+        row[f"{metric}_sd_seeds"] = mean_sd([mean_sd(one)[1] for one in values])[0]
+    return row
 
 
 def _stages(series: Series) -> dict[str, list[dict[str, Any]]]:

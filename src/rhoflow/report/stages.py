@@ -181,6 +181,7 @@ def _caption(rows: pd.DataFrame, *, average: bool, study: Study, lineage_id: str
     runs = sorted(set(rows["runs"]))
     theirs = (
         "The published average is over the paper's three targets, formation energy, Fermi energy and bulk modulus."
+        " The average is not tested, the targets are, one by one."
         if average
         else "Where a dash stands, nothing is published."
     )

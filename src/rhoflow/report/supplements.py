@@ -11,13 +11,14 @@ from rhoflow.config import Study
 from rhoflow.dataset.names import TEXT_LEVELS
 from rhoflow.report import ablation, curves, stages, text_levels, transfer, trials
 from rhoflow.report.comparisons import Pair, comparisons_frame, families_frame
-from rhoflow.report.ensemble import ensemble_frame, ensemble_table
+from rhoflow.report.ensemble import ensemble_frame, ensemble_sentence, ensemble_table, ensemble_tests
+from rhoflow.report.folds import errors_table, folds_frame
 from rhoflow.report.names import table_names
 from rhoflow.report.published import published_frame, published_table
 from rhoflow.report.render import Table
 from rhoflow.report.runs import Series, main_series
 from rhoflow.report.verdicts import comparisons_table, verdict
-from rhoflow.report.zeros import zeros_frame, zeros_table
+from rhoflow.report.zeros import zeros_frame, zeros_sentence, zeros_table
 
 NO_RUN = "No run has finished yet.\n"
 NO_PAIR = "No model and reference have runs to compare.\n"
@@ -72,6 +73,8 @@ def supplements(
     """
     main = main_series(series)
     makers: dict[str, Callable[[], Supplement]] = {
+        "errors": lambda: _errors(results, study, lineage_id),
+        "folds": lambda: Supplement("folds", "Scores of every fold", folds_frame(series), {}),
         "comparisons": lambda: _comparisons(series, study, lineage_id),
         "ensemble": lambda: _ensemble(main, study, lineage_id),
         "zeros": lambda: _zeros(main, study, lineage_id),
@@ -103,6 +106,11 @@ def _families(pairs: Callable[[Sequence[Series], str], list[Pair]], main: list[S
     return families_frame([pairs(main, target) for target in study.targets], resamples=study.report.bootstrap)
 
 
+def _errors(results: pd.DataFrame, study: Study, lineage_id: str) -> Supplement:
+    tables = _per_target(lambda one: errors_table(results, one, study=study, lineage_id=lineage_id), study)
+    return Supplement("errors", "Errors", results, tables)
+
+
 def _comparisons(series: Sequence[Series], study: Study, lineage_id: str) -> Supplement:
     frame = comparisons_frame(series, resamples=study.report.bootstrap)
     tables = _per_target(lambda one: comparisons_table(frame, one, study=study, lineage_id=lineage_id), study)
@@ -113,13 +121,15 @@ def _comparisons(series: Sequence[Series], study: Study, lineage_id: str) -> Sup
 def _ensemble(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame = ensemble_frame(main, resamples=study.report.bootstrap)
     tables = _per_target(lambda one: ensemble_table(frame, one, study=study, lineage_id=lineage_id), study)
-    return Supplement("ensemble", "All runs together", frame, tables)
+    tests = ensemble_tests(main, resamples=study.report.bootstrap)
+    said = _said(lambda one: ensemble_sentence(tests, one), study)
+    return Supplement("ensemble", "All runs together", frame, tables, said, tests=tests)
 
 
 def _zeros(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame = zeros_frame(main)
     tables = _per_target(lambda one: zeros_table(frame, one, study=study, lineage_id=lineage_id), study)
-    return Supplement("zeros", "Zero and not", frame, tables)
+    return Supplement("zeros", "Zero and not", frame, tables, _said(lambda one: zeros_sentence(frame, one), study))
 
 
 def _published(results: pd.DataFrame, study: Study, lineage_id: str) -> Supplement:
@@ -186,7 +196,7 @@ def _ablations(series: Sequence[Series], study: Study, lineage_id: str) -> list[
     made = [Supplement("ablation", "One thing changed", frame, tables, said)]
     if not any(file.startswith("fourier.") for file in table_names(study)):
         return made
-    magnitudes = ablation.fourier_frame(frame)
+    magnitudes = ablation.fourier_frame(frame, series, study=study)
     beside = _per_target(
         lambda one: ablation.fourier_table(magnitudes, one, study=study, lineage_id=lineage_id), study
     )

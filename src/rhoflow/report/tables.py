@@ -94,7 +94,7 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             "Fusion networks see image and text.",
             "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
             *_unanswered(ours),
-            "Bold: the highest mean test R²; this is no claim of a significant difference.",
+            f"Bold: the highest mean test R²; this is no claim of a significant difference: {labels.TESTED}.",
             *(["Incomplete: " + "; ".join(missing) + "."] if missing else []),
             f"Lineage {lineage_id}.",
         ]

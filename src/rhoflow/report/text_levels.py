@@ -16,14 +16,13 @@ from rhoflow.config import Study
 from rhoflow.dataset.names import PARTS, TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, pair_of
-from rhoflow.report.published import other_fusion, published_cell
+from rhoflow.report.published import SOURCE_V1, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Run, Series
 from rhoflow.report.statistics import mean_sd
 from rhoflow.training.evaluate import root_mean_squared_error
 
-SOURCE = "Massa, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v1)"
 # Its names for targets, text levels and parts; Table 12 calls its longest texts Most.
 ROWS = {"band_gap": "E_BG", "formation_energy_per_atom": "E_F", "total_magnetization": "M_tot", "k_vrh": "B"}
 TEXTS = {"formula": "Single", "keywords": "Key", "all": "All"}
@@ -51,11 +50,12 @@ def levels_frame(series: Sequence[Series]) -> pd.DataFrame:
     rows = []
     for one in series:
         if one.model in ("fusion", *BESIDE):
-            rows += [part_scores(one, part) | _scaled(one, part) | _published(one, part) for part in PARTS]
+            rows += [part_scores(one, part) | scaled_errors(one, part) | _published(one, part) for part in PARTS]
     return pd.DataFrame(rows)
 
 
-def _scaled(series: Series, part: str) -> dict[str, float]:
+def scaled_errors(series: Series, part: str) -> dict[str, float]:
+    """RMSE over the range of the training targets: ``rmse_scaled_mean, rmse_scaled_sd`` over the runs."""
     values = [root_mean_squared_error(*run.part(part)[1:]) for run in series.runs]
     shares = [
         np.nan if value is None else value / training_range(run)
@@ -104,10 +104,9 @@ def levels_table(frame: pd.DataFrame, *, study: Study, lineage_id: str) -> Table
         f"{', '.join(f'{TEXTS[level]}: texts of the level {level}' for level in levels)}; Tr: training, Te:"
         " validation (the paper's testing), H: our test set (its holdout). n: crystals of a run. Image+text: mean ±"
         f" sample standard deviation over {labels.span(runs[0], runs[-1])} runs (folds × seeds). RMSE, scaled: over"
-        f" the range of the training targets. Published: {SOURCE}, as printed, their RMSE on that scale as far as can"
-        f" be told; other crystals and splits, so this is no contest.{other_fusion(study, 'scalar')} Table 12"
-        " calls All Most."
-        f" Lineage {lineage_id}."
+        f" the range of the training targets. Published: {SOURCE_V1}, as printed, their RMSE on that scale as far as"
+        f" can be told; other crystals and splits, so this is no contest.{other_fusion(study, 'scalar')} Table 12"
+        f" calls All Most. Lineage {lineage_id}."
     )
     return Table("v1-levels", "Image and text by text level", header, tuple(groups), caption, text_columns=1)
 

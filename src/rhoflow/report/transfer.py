@@ -12,12 +12,13 @@ import pandas as pd
 from rhoflow.config import Study
 from rhoflow.dataset.names import NO_TEXT, PARTS, TEXT_LEVELS
 from rhoflow.report import labels
-from rhoflow.report.published import other_fusion, published_cell
+from rhoflow.report.published import SOURCE_V1, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
+from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm
 from rhoflow.report.statistics import mean_sd
-from rhoflow.report.text_levels import ROWS, SHORT, SOURCE, SPLITS, TEXTS, training_range
+from rhoflow.report.text_levels import BESIDE, ROWS, SHORT, SPLITS, TEXTS, scaled_errors, training_range
 
 # Stage of the paper, and the network and stage of its training that it is.
 STAGES = {
@@ -30,7 +31,7 @@ _METRICS = ("r2", "rmse", "mae")
 
 
 def transfer_frame(series: Sequence[Series]) -> pd.DataFrame:
-    """One row a target, text level, stage of the transfer and part.
+    """One row a target, text level, stage of the transfer and part; baselines below.
 
     Parameters
     ----------
@@ -40,11 +41,11 @@ def transfer_frame(series: Sequence[Series]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``target, unit, level`` (`none` for images alone), ``stage`` (those left out by the study have no row),
-        ``part``, ``runs``, ``n``, ``n_max``;
-        ``<metric>_mean, <metric>_sd`` over the runs, ``rmse_scaled_mean, rmse_scaled_sd``; ``published_r2,
-        published_rmse`` (on that scale). On rows of `val`, the step from the stage before, by the corrected resampled
-        t-test over folds: ``change`` of the RMSE (`unit`), ``t, dof, p``, ``detectable`` and ``p_holm``.
+        ``target, unit, group, model, level`` (`none` for images alone), ``stage`` (those left out by the study have
+        no row; a baseline's own name), ``part``, ``runs``, ``n``, ``n_max``; ``<metric>_mean, <metric>_sd`` over the
+        runs, ``rmse_scaled_mean, rmse_scaled_sd``; ``published_r2, published_rmse`` (on that scale). On rows of
+        `val`, the step from the stage before, by the corrected resampled t-test over folds: ``change`` of the RMSE
+        (`unit`), ``t, dof, p``, ``detectable`` and ``p_holm``.
     """
     frames = []
     for target in dict.fromkeys(one.target for one in series):
@@ -52,7 +53,7 @@ def transfer_frame(series: Sequence[Series]) -> pd.DataFrame:
         tested = sum(bool(one.steps) for one in stages)
         rows = [row for one in stages for row in _stage_rows(one, LEVEL / max(tested, 1))]
         if rows:
-            frame = pd.DataFrame(rows)
+            frame = pd.DataFrame([*rows, *_baseline_rows([one for one in series if one.target == target])])
             frames.append(frame.assign(p_holm=holm(frame["p"])))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
@@ -92,7 +93,8 @@ def _stages(ours: dict[tuple[str, str], Series]) -> Iterator[_Stage]:
 def _stage_rows(stage: _Stage, level: float) -> Iterator[dict[str, Any]]:
     one = stage.series
     for part in PARTS:
-        row = {"target": one.target, "unit": one.runs[0].metrics["unit"], "level": one.level, "stage": stage.name}
+        row = {"target": one.target, "unit": one.runs[0].metrics["unit"], "group": "network"}
+        row |= {"model": one.model, "level": one.level, "stage": stage.name}
         row |= _stage_row(one, stage.scores, part)
         step = _step(stage, level) if part == "val" else {}
         yield row | _published_stage(one, stage.name, part) | dict.fromkeys(_STEP, np.nan) | step
@@ -128,6 +130,13 @@ def _stage_row(series: Series, scores: _Scores, part: str) -> dict[str, Any]:
 
 def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _baseline_rows(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
+    for one in series:
+        for part in PARTS if one.model in BESIDE else ():
+            row = part_scores(one, part) | scaled_errors(one, part)
+            yield row | {"stage": labels.series_label(one.model, one.level), **dict.fromkeys(_STEP, np.nan)}
 
 
 def _step(stage: _Stage, level: float) -> dict[str, float]:
@@ -174,6 +183,7 @@ def transfer_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id
     if not len(rows):
         return None
     unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    beside, rows = rows[rows["group"] == "baseline"], rows[rows["group"] == "network"]
     decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "rmse_mean"].min()))
     header = (
         *("Stage", "n", *(f"RMSE{unit} {SHORT[part]}" for part in PARTS), *(f"R² {SHORT[part]}" for part in PARTS)),
@@ -183,11 +193,9 @@ def transfer_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id
     )
     groups = []
     for level, of_level in rows.groupby("level", sort=False):
-        lines = [
-            _stage_cells(str(stage), parts.set_index("part"), decimals)
-            for stage, parts in of_level.groupby("stage", sort=False)
-        ]
-        groups.append(("Images" if level == NO_TEXT else f"Images and texts: {TEXTS[str(level)]}", tuple(lines)))
+        lines = _lines(of_level, decimals)
+        groups.append(("Images" if level == NO_TEXT else f"Images and texts: {TEXTS[str(level)]}", lines))
+    groups += [("Baselines", _lines(beside, decimals))] if len(beside) else []
     runs = sorted(set(rows["runs"]))
     unfrozen = rows.loc[rows["stage"].str.startswith("Finetuning"), "level"]
     frozen = "" if rows["level"].isin(unfrozen).all() else " Where it is missing, the backbone stayed frozen."
@@ -197,12 +205,17 @@ def transfer_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id
         " crystals of a run in these. Mean ± sample standard deviation over"
         f" {labels.span(runs[0], runs[-1])} runs (folds × seeds). p of the step: corrected resampled t-test over"
         " folds of the change of the validation RMSE from the stage before (that of the image network for the first"
-        f" with text), Holm's correction over the steps; bold: below {LEVEL}. Published: {SOURCE}, Table 13, as"
+        f" with text), Holm's correction over the steps; bold: below {LEVEL}. Published: {SOURCE_V1}, Table 13, as"
         " printed, its RMSE on targets scaled to 0..1 as far as can be told; a dash: nothing published."
         f"{other_fusion(study, 'scalar')} Lineage {lineage_id}."
     )
     title = f"From stage to stage: {labels.target_label(target)}"
     return Table(f"v1-stages-{target}", title, header, tuple(groups), caption, text_columns=1)
+
+
+def _lines(rows: pd.DataFrame, decimals: int) -> tuple[Row, ...]:
+    stages = rows.groupby("stage", sort=False)
+    return tuple(_stage_cells(str(stage), parts.set_index("part"), decimals) for stage, parts in stages)
 
 
 def _stage_cells(stage: str, parts: pd.DataFrame, decimals: int) -> Row:

@@ -14,6 +14,7 @@ from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
 from rhoflow.report.runs import Series
+from rhoflow.report.significance import LEVEL, holm
 from rhoflow.report.statistics import mean_sd
 from rhoflow.training.evaluate import mean_absolute_error
 
@@ -45,9 +46,12 @@ def zeros_frame(series: Iterable[Series]) -> pd.DataFrame:
     DataFrame
         ``target, unit, group, model, level, runs``; ``threshold`` (`unit`); ``n``, ``n_other`` (not zero),
         ``zero_share``; ``mae_other_mean, mae_other_sd, mae_zero_mean, mae_zero_sd`` (`unit`), ``auc_mean, auc_sd``:
-        mean and sample standard deviation over the runs.
+        mean and sample standard deviation over the runs; ``p`` that the mean prediction of all runs tells them apart
+        no better than chance (Mann and Whitney 1947; NaN where it is one number for all, or one kind is missing),
+        ``p_holm`` after Holm's correction over the target.
     """
-    return pd.DataFrame([_row(one) for one in series if labels.zero_of(one.target)])
+    frame = pd.DataFrame([_row(one) for one in series if labels.zero_of(one.target)])
+    return frame.assign(p_holm=frame.groupby("target")["p"].transform(holm)) if len(frame) else frame
 
 
 def _row(series: Series) -> dict[str, Any]:
@@ -73,7 +77,41 @@ def _row(series: Series) -> dict[str, Any]:
     # A moment may point either way; a gap below zero is further from a gap.
     sizes = np.abs(members) if (y_true < -rule.threshold).any() else members
     row["auc_mean"], row["auc_sd"] = mean_sd([separation(zero, one) for one in sizes])
+    row["p"] = chance(zero, sizes.mean(axis=0))
     return row
+
+
+def chance(is_zero: NDArray[np.bool_], magnitude: NDArray[np.float64]) -> float:
+    """One-sided p of the hypothesis that non-zero materials are predicted no larger than zero ones.
+
+    Mann and Whitney, Annals of Mathematical Statistics 18 (1947) 50. NaN where one kind is missing, or all
+    predictions are equal (arguments: `separation`).
+    """
+    if is_zero.all() or not is_zero.any() or np.ptp(magnitude) == 0:
+        return float("nan")
+    test = scipy.stats.mannwhitneyu(magnitude[~is_zero], magnitude[is_zero], alternative="greater")
+    return float(test.pvalue)
+
+
+def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
+    """Say in plain words which models tell the two kinds of one target apart; None if it is none, or has no runs."""
+    rows = frame[frame["target"] == target].to_dict("records") if len(frame) else []
+    rule = labels.zero_of(target)
+    if rule is None or not rows:
+        return None
+    tested = [row for row in rows if np.isfinite(row["p"])]
+    if not tested:
+        return f"No test: of the test crystals, {rows[0]['n_other']} of {rows[0]['n']} are {rule.other}."
+    found = [labels.series_label(row["model"], row["level"]) for row in tested if row["p_holm"] < LEVEL]
+    kinds = f"{rule.zero} from {rule.other}"
+    verb = "tells" if len(found) == 1 else "tell"
+    told = f"{', '.join(found)} {verb} {kinds}" if found else f"no model is shown to tell {kinds}"
+    rest = "; of the others it is not shown" if 0 < len(found) < len(tested) else ""
+    return (
+        f"Better than chance on {tested[0]['n']} test crystals, {tested[0]['n_other']} of them {rule.other} (mean"
+        " prediction of all runs, Mann-Whitney test, after Holm's correction at 5 % over"
+        f" {len(tested)} model{'' if len(tested) == 1 else 's'}): {told}{rest}."
+    )
 
 
 def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
@@ -93,7 +131,7 @@ def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: s
         f"n test crystals. Zero: the share of {rule.zero}, at most {rule.threshold:g} {unit}. AUC: how well"
         f" the predictions tell {rule.zero} from {rule.other} (0.5: not at all, 1: perfectly); a dash where one kind"
         f" is missing. Mean ± sample standard deviation over {runs} run{'' if runs == 1 else 's'}."
-        f" Lineage {lineage_id}."
+        f" Errors are not tested here: {labels.TESTED}. Lineage {lineage_id}."
     )
     title = f"Zero and not: {labels.target_label(target)}"
     return Table(
