@@ -123,8 +123,8 @@ class _Project:
         """Stop where it answers nothing: a study would go on as if there were no densities of states."""
         if self.silent >= OUTAGE:
             raise StudyError(
-                f"{stage}: no answer for {OUTAGE} densities of states in a row, the last with: {last.detail}. They lie"
-                " in the project's bucket: look at AWS_ENDPOINT_URL too"
+                f"{stage}: no answer for {OUTAGE} densities of states in a row, the last with: {last.detail}. They"
+                " lie in the project's bucket: look at AWS_ENDPOINT_URL too"
             ) from last
 
     def close(self) -> None:
