@@ -111,6 +111,11 @@ rule describe:
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
+# What is published names the source's files without the absolute folder that they lie in here.
+FOLDER = getattr(STUDY.source, "path", None) or getattr(STUDY.source, "folder", None)
+WITHOUT = ["--folder", str(FOLDER)] if FOLDER and FOLDER.is_absolute() else []
+
+
 # Study-wide and small. The fences feed `views` only: images and texts of other shards never wait for them.
 rule clean:
     input:
@@ -134,12 +139,14 @@ rule clean:
         runtime=30,
     params:
         root=root,
+        without=WITHOUT,
         options=options("clean", "properties", "targets", "dataset_version"),
         code=code_of("clean"),
     message:
         "Keep or reject each material"
     shell:
-        "python $RHOFLOW_SCRIPTS/clean.py --root {params.root} --options {params.options:q} > {log} 2>&1"
+        "python $RHOFLOW_SCRIPTS/clean.py --root {params.root} {params.without:q}"
+        " --options {params.options:q} > {log} 2>&1"
 
 
 rule splits:

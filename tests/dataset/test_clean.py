@@ -64,6 +64,18 @@ def test_rejection_of_the_catalogue_is_told(tmp_path: Path) -> None:
     assert _rejected(tmp_path).loc["x/y"].tolist() == ["catalog", "bad id", "only letters"]
 
 
+def test_rejections_name_files_without_the_folder_of_the_source(tmp_path: Path) -> None:
+    write_stages(tmp_path, crystals(6))
+    _add_run(tmp_path, "c000", efermi=0.5)
+    _add_run(tmp_path, "c001", note="/home/me/runs/c001/OUTCAR: killed")
+    detail = "/home/me/runs/x/CHGCAR: its core is in /home/me/runs/x/AECCAR0, not in /home/you/runs"
+    (tmp_path / "catalog/rejected.json").write_text(json.dumps({"x": {"reason": "bad id", "detail": detail}}))
+    write_clean(tmp_path, NO_FILTER, ["efermi", "k_vrh"], folder=Path("/home/me/runs"))
+    details = _rejected(tmp_path)["detail"]
+    assert details["x"] == "x/CHGCAR: its core is in x/AECCAR0, not in /home/you/runs"
+    assert "(its run: c001/OUTCAR: killed)" in details["c001"]
+
+
 def test_material_rejected_in_two_stages_has_two_rows(tmp_path: Path) -> None:
     bad = replace(crystals(12)[4], rejected={"grids": Reason.NO_FIELD, "slices": Reason.NO_PLANE})
     write_stages(tmp_path, [*crystals(4), bad, *crystals(12)[5:]])

@@ -9,6 +9,7 @@ from rhoflow.job_record import job
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--root", type=Path, required=True, help="results/<study>")
+parser.add_argument("--folder", type=Path, help="where the source's files lie, if that is an absolute path")
 parser.add_argument(
     "--options", type=Study.model_validate_json, required=True, help="JSON: clean, targets, dataset_version"
 )
@@ -17,4 +18,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
         study = arguments.options
-        write_clean(arguments.root, study.clean, study.targets, study.dataset_version)
+        write_clean(arguments.root, study.clean, study.targets, study.dataset_version, arguments.folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Rejection:
     detail: str
 
 
-def write_clean(root: Path, options: Clean, targets: Sequence[str], version: str | None = None) -> None:
+def write_clean(
+    root: Path, options: Clean, targets: Sequence[str], version: str | None = None, folder: Path | None = None
+) -> None:
     """Write dataset/kept.csv, rejected.csv, fences.json and targets.parquet.
 
     Parameters
@@ -56,6 +58,8 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str], version: str
         Property keys; a material that lacks some is used for the others, one that lacks all is out.
     version : str or None
         Keep exactly the materials of this frozen dataset (`dataset.versions`), whatever the filter says.
+    folder : Path or None
+        Where the source's files lie: rejections, which are published, name them without it.
 
     Raises
     ------
@@ -71,13 +75,14 @@ def write_clean(root: Path, options: Clean, targets: Sequence[str], version: str
     rejections = [*_catalog_rejections(root), *_stage_rejections(reports.values())]
     passed = _passed(shard_of, reports)
     if version is not None:
-        _write_frozen(root, Frozen.read(version), shard_of, reports, values, rejections)
+        _write_frozen(root, Frozen.read(version), shard_of, reports, values, _without(folder, rejections))
         return
     fences = options.fences or _iqr_fences(reports["grids"], passed, options.iqr_factor)
     outliers = _outliers(reports["grids"], passed, fences)
     inside = sorted(set(passed) - {rejection.material_id for rejection in outliers})
     gaps = missing_targets(values.loc[inside], {key: run["note"] for key, run in runs.items() if run.get("note")})
     rejections += outliers + [Rejection(key, "targets", Reason.NO_PROPERTY.value, gaps[key]) for key in gaps]
+    rejections = _without(folder, rejections)
     kept = values.loc[inside].dropna(how="all").index.tolist()
     if not kept:
         raise StudyError(_nothing_left(rejections))
@@ -113,6 +118,13 @@ def _write(
     _write_csv(root / "dataset/rejected.csv", pd.DataFrame(sorted(rejections), columns=COLUMNS))
     write_json(root / "dataset/fences.json", fences)
     _write_targets(root / "dataset/targets.parquet", values)
+
+
+def _without(folder: Path | None, rejections: list[Rejection]) -> list[Rejection]:
+    """Rejections whose details name files below a folder without it."""
+    if folder is None:
+        return rejections
+    return [replace(rejection, detail=rejection.detail.replace(f"{folder}/", "")) for rejection in rejections]
 
 
 def iqr_fences(values: Iterable[float], factor: float) -> tuple[float, float]:
