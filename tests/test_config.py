@@ -80,6 +80,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"levels": ["all"], "ablation": {"levels": ["formula"]}},
         r"ablation.levels: 'formula' is not among levels, which are all",
     ),
+    "twins at no level": (
+        {"levels": ["all"], "ablation": {"random_levels": ["formula"]}},
+        r"ablation.random_levels: 'formula' is not among levels, which are all",
+    ),
     "side inputs of a fusion alone": ({"ablation": {"side": ["fusion"]}}, r"ablation.side = .*: .* list image too"),
     "side inputs twice": (
         {"image": {"side_inputs": True}, "ablation": {"side": ["image"]}},

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,10 +64,105 @@ def test_default_config_is_the_default_study(project: Path) -> None:
     assert load_study(yaml.safe_load((project / "config.yaml").read_text())) == Study()
 
 
-@pytest.mark.parametrize("study", ["dft-full", "multimodal", "multimodal-v1"])
-def test_study_overlay_is_valid(study: str, project: Path) -> None:
-    overlay = yaml.safe_load((project / f"studies/{study}.yaml").read_text())
-    assert load_study(overlay).study == study
+TWINS = {
+    "dft-clusters": (),
+    "dft-elements": (),
+    "dft-finetune": ("image", "text", "fusion"),
+    "dft-frozen": ("image", "text", "fusion"),
+    "dft-full": ("image", "text", "fusion"),
+    "multimodal": ("image", "text", "fusion", "clip"),
+    "multimodal-v1": ("image", "fusion"),
+    "multimodal-v1-albert": ("image", "fusion"),
+}
+FROZEN = {"dft-clusters", "dft-elements", "dft-frozen"}
+
+
+def overlay(project: Path, study: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((project / f"studies/{study}.yaml").read_text()))
+
+
+def test_every_study_is_told_what_it_asks_for(project: Path) -> None:
+    assert {path.stem for path in (project / "studies").glob("*")} == set(TWINS)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_study_is_valid_and_has_what_its_twins_are_measured_against(name: str, project: Path) -> None:
+    study = load_study(overlay(project, name))
+    assert study.study == name
+    assert study.ablation.random == TWINS[name]
+    assert set(TWINS[name]) <= set(study.models)
+    assert (study.training.finetune.epochs == 0) == (name in FROZEN)
+    assert study.training.frozen_levels == (("all",) if name == "dft-frozen" else ())
+    assert study.baselines == (() if name == "dft-finetune" else ("chgnet-ridge",))
+
+
+def test_bundled_studies_ask_for_their_splits_targets_and_levels(project: Path) -> None:
+    studies = {name: load_study(overlay(project, name)) for name in TWINS if name.startswith("dft-")}
+    assert {name: study.splits.strategy for name, study in studies.items()} == dict.fromkeys(studies, "random") | {
+        "dft-clusters": "cluster",
+        "dft-elements": "element",
+    }
+    assert {study.splits.folds for study in studies.values()} == {5}
+    whole = {"dft-frozen", "dft-full"}
+    for name, study in studies.items():
+        assert study.source == Study().source
+        assert study.models == ("image", "text", "fusion")
+        assert len(study.targets) == (5 if name in whole else 2)
+        assert study.levels == (("formula", "keywords", "all") if name in whole else ("keywords",))
+    assert studies["dft-full"].seeds == (0, 1, 2)
+    assert studies["dft-full"].slices.pixels == 299
+    frozen = studies["dft-frozen"].ablation
+    assert frozen.levels == frozen.random_levels == ("keywords",)
+    assert (frozen.side, frozen.fractions) == (("image", "fusion"), (25, 50, 75))
+    assert studies["dft-finetune"].ablation.shuffled == frozen.shuffled == ("image", "text")
+    assert set(frozen.images) == {"deformation", "plane110", "mean", "window10", "three"}
+
+
+def test_multimodal_asks_for_the_papers_grid_and_what_the_paper_did_not_test(project: Path) -> None:
+    study = load_study(overlay(project, "multimodal"))
+    assert study.source.kind == "materials_project"
+    assert study.models == ("image", "text", "fusion", "clip")
+    assert study.targets == ("formation_energy_per_atom", "efermi", "k_vrh")
+    assert study.levels == ("formula", "keywords", "all")
+    assert (study.splits.folds, study.splits.repeats, study.seeds) == (5, 3, (0, 1, 2))
+    assert (study.slices.pixels, study.language.max_tokens) == (299, 512)
+    assert (study.image.backbone, study.language.backbone) == (
+        "timm:inception_v3",
+        "hf:FacebookAI/roberta-base",
+    )
+    assert (study.clip.model, study.clip.weights) == ("ViT-B-32-quickgelu", "openai")
+    assert study.fusion.kind == "penultimate"
+    ablation = study.ablation
+    assert (ablation.levels, ablation.random_levels, ablation.targets) == (("keywords",), (), ())
+    assert (ablation.side, ablation.fractions) == (("image", "fusion"), (25, 50, 75))
+    assert ablation.shuffled == ("image", "text")
+    assert set(ablation.images) == {"total", "spin", "angstrom20", "plane110", "planes3", "fourier"}
+    assert study.with_images("fourier").slices.content == "fourier"
+
+
+def test_v1_asks_for_the_papers_four_stages(project: Path) -> None:
+    study = load_study(overlay(project, "multimodal-v1"))
+    assert study.models == ("image", "fusion", "llm")
+    assert study.llm.dry_run, "no endpoint unless it is asked for"
+    assert study.llm.levels == ("formula",)
+    assert study.fusion.kind == "scalar"
+    assert study.targets == ("band_gap", "formation_energy_per_atom", "total_magnetization", "k_vrh")
+    assert study.levels == ("formula", "keywords", "all")
+    assert study.clean.iqr_factor is None
+    assert (study.splits.folds, study.seeds, study.training.scaling) == (6, (0, 1, 2), "min-max")
+    assert (study.image.backbone, study.image.size, study.slices.pixels) == ("timm:inception_v3", 75, 75)
+    assert (study.language.backbone, study.language.max_tokens) == ("hf:FacebookAI/roberta-base", 100)
+    readout, finetune = study.training.readout, study.training.finetune
+    assert (readout.learning_rate, readout.batch_size) == (0.007, 6)
+    assert (finetune.learning_rate, finetune.batch_size, finetune.unfreeze_blocks) == (1e-4, 6, 2)
+
+
+def test_v1_with_albert_differs_in_the_encoder_alone(project: Path) -> None:
+    roberta, albert = (overlay(project, name) for name in ("multimodal-v1", "multimodal-v1-albert"))
+    changed = {key for key in roberta.keys() | albert.keys() if roberta.get(key) != albert.get(key)}
+    assert changed == {"study", "models", "language"}
+    assert albert["models"] == ["image", "fusion"]
+    assert albert["language"] == {"backbone": "albert-base-v2", "max_tokens": 100}
 
 
 def test_schema_is_json_schema_of_every_key(project: Path) -> None:

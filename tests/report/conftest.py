@@ -64,6 +64,7 @@ GRID = {
     "splits": {"repeats": REPEATS},
     "ablation": {
         "random": ["image", "clip"],
+        "random_levels": ["formula"],
         "fractions": [50],
         "shuffled": ["image"],
         "images": {"fourier": {"slices": {"content": "fourier"}}, "spin": {"field": "spin", "slices": {"planes": 3}}},

@@ -128,10 +128,20 @@ def test_variants_run_at_the_levels_of_the_ablation(levels: tuple[str, ...], the
     assert [level for model, level in kinds if model == "image-f25"] == ["none"]
 
 
+@pytest.mark.parametrize(("levels", "there"), [((), LEVELS), (("all",), ("all",))])
+def test_twins_run_at_all_levels_unless_told_otherwise(levels: tuple[str, ...], there: tuple[str, ...]) -> None:
+    ablation = {"random": ("image", "text", "fusion"), "fractions": (25,), "random_levels": levels}
+    kinds = network_kinds(_study(ablation=ablation))
+    for model in ("text-random", "fusion-random"):
+        assert tuple(level for name, level in kinds if name == model) == there
+    assert [level for name, level in kinds if name == "image-random"] == ["none"]
+    assert [level for name, level in kinds if name == "fusion-f25"] == ["formula"]
+
+
 def test_models_limit_the_networks_but_neither_twins_nor_baselines() -> None:
     study = _study(ablation={"random": ("text",), "fractions": (25,), "models": ("image",)})
-    changed = [model for model, _ in network_kinds(study) if base_of(model)[1]]
-    assert changed == ["image-f25", "text-random"]
+    changed = {model for model, _ in network_kinds(study) if base_of(model)[1]}
+    assert changed == {"image-f25", "text-random"}
     assert ("pixels-ridge-f25", "none") in baseline_kinds(study)
 
 

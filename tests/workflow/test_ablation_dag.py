@@ -73,7 +73,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory, project: Path, demo: Path, t
 def test_study_with_ablation_trains_exactly_what_it_names_and_nothing_twice(graph: Graph) -> None:
     plain = {"image": 2, "text": 2 * 2, "fusion": 2 * 2}  # targets, levels
     changed = {f"{model}-{variant}": 1 for model, variants in CHANGED.items() for variant in variants}
-    assert graph.models() == Counter(plain | changed)
+    twins = {"text-random": 2, "fusion-random": 2}  # at both levels
+    assert graph.models() == Counter(plain | changed | twins)
     assert sorted(job for job in graph.jobs.values() if job.startswith("baseline")) == [
         "baseline_variants target=k_vrh",
         "baselines target=formation_energy_per_atom",
@@ -92,7 +93,8 @@ def test_study_with_ablation_trains_exactly_what_it_names_and_nothing_twice(grap
     ],
 )
 def test_fusion_waits_for_the_runs_that_share_its_change(graph: Graph, variant: str, image: str, text: str) -> None:
-    assert graph.models(of=f"fusion-{variant}") == Counter([image, text])
+    levels = 2 if variant == "random" else 1
+    assert graph.models(of=f"fusion-{variant}") == Counter({image: levels, text: levels})
 
 
 def test_study_without_ablation_has_no_variant(tmp_path: Path, project: Path, demo: Path, tiny_encoder: Path) -> None:

@@ -52,11 +52,12 @@ class Ablation(Section):
         (), description="networks of fractions, shuffled and images; empty: all of the study's"
     )
     levels: tuple[Level, ...] = Field(
-        (), description="text levels of every series with something changed; empty: the study's first"
+        (), description="text levels of every series with something changed but the twins; empty: the study's first"
     )
+    random_levels: tuple[Level, ...] = Field((), description="text levels of the twins; empty: all of the study's")
     targets: tuple[str, ...] = Field((), description="targets of these series; empty: all of the study's")
 
-    @field_validator("random", "side", "fractions", "shuffled", "models", "levels", "targets")
+    @field_validator("random", "side", "fractions", "shuffled", "models", "levels", "random_levels", "targets")
     @classmethod
     def _unique(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
@@ -118,6 +119,7 @@ def check_ablation(
         ("side", ablation.side, models),
         ("models", ablation.models, models),
         ("levels", ablation.levels, levels),
+        ("random_levels", ablation.random_levels, levels),
         ("targets", ablation.targets, targets),
     ):
         _check_known(key, asked, known)
@@ -150,7 +152,7 @@ def check_fusion(key: str, models: Sequence[str], parents: Sequence[str]) -> Non
 def _check_known(key: str, asked: Sequence[str], known: Sequence[str]) -> None:
     for entry in asked:
         if entry not in known:
-            plain = "models" if key in ("random", "side") else key
+            plain = {"random": "models", "side": "models", "random_levels": "levels"}.get(key, key)
             raise ValueError(
                 f"ablation.{key}: {entry!r} is not among {plain}, which are {', '.join(known)}{near(entry, known)};"
                 " add it there, or take it out here"

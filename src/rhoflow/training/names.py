@@ -162,8 +162,19 @@ def estimate_file(target: str, level: str) -> str:
 
 
 def _with_variants(study: Study, seen: Mapping[str, str]) -> list[tuple[str, str]]:
-    changed = {f"{base}-{variant}": seen[base] for base in seen for variant in variants_of(study, base)}
-    return [*_kinds(seen, study.levels), *_kinds(changed, study.ablation.levels or study.levels[:1])]
+    kinds = _kinds(seen, study.levels)
+    for base in seen:
+        for variant in variants_of(study, base):
+            kinds += _kinds({f"{base}-{variant}": seen[base]}, _variant_levels(study, variant))
+    return kinds
+
+
+def _variant_levels(study: Study, variant: str) -> Sequence[str]:
+    """Text levels of a variant: a twin has all of the study's, any other one, if nothing else is asked for."""
+    ablation = study.ablation
+    if variant == RANDOM:
+        return ablation.random_levels or study.levels
+    return ablation.levels or study.levels[:1]
 
 
 def _kinds(seen: Mapping[str, str], text_levels: Sequence[str]) -> list[tuple[str, str]]:
