@@ -537,15 +537,21 @@ def test_full_disk_is_told(ask: Queried, monkeypatch: pytest.MonkeyPatch) -> Non
         ask()
 
 
-def test_script_writes_the_snapshot(
+def test_script_writes_the_snapshot_with_the_key_of_pymatgens_settings_file(
     fake_mp: FakeMaterialsProject, tmp_path: Path, project: Path, undisturbed: Undisturbed
 ) -> None:
     options = {"source": {"kind": "materials_project", **EVERYTHING}, "dos": True}
     command = [sys.executable, str(project / "workflow/scripts/query.py"), "--options", json.dumps(options)]
     command += ["--cache", str(tmp_path / "cache"), "--snapshot", str(tmp_path / "snapshot.jsonl.gz")]
     command += ["--connections", "4"]
-    run = subprocess.run(command, env=os.environ | fake_mp.environment(), capture_output=True, text=True, check=False)
+    settings = tmp_path / "pmgrc.yaml"
+    settings.write_text(f"PMG_MAPI_KEY: {fake_mp.api_key}\n")
+    environment = os.environ | fake_mp.environment() | {"PMG_CONFIG_FILE": str(settings)}
+    del environment["MP_API_KEY"]
+    environment.pop("PMG_MAPI_KEY", None)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+    assert fake_mp.api_key not in run.stdout + run.stderr
     assert (tmp_path / "snapshot.jsonl.gz").read_bytes() == undisturbed[0]
     assert "query: materials: 193/193" in run.stderr
 
