@@ -40,8 +40,8 @@ class Splits(Section):
     repeats: int = Field(
         1,
         ge=1,
-        description="partitions, of seed, seed + 1, ...; clip is trained on all of them, and then the baselines too; the rest"
-        " on the first",
+        description="partitions, of seed, seed + 1, ...; clip is trained on all of them, and then the baselines too;"
+        " the rest on the first",
     )
 
     @property
