@@ -92,7 +92,7 @@ rule catalog:
         "Catalogue the materials"
     shell:
         "python $RHOFLOW_SCRIPTS/catalog.py --options {params.options:q} --shards {params.shards} {params.snapshot}"
-        " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} > {log} 2>&1"
+        " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} 2>&1 | tee {log}"
 
 
 # Weights of the networks, and downloads at a time: `plan` counts them, but neither makes it run again, because until it
@@ -126,7 +126,7 @@ checkpoint plan:
     params:
         root=root,
         shards=STUDY.shards,
-        snapshot=f"--snapshot {SNAPSHOT}" if GIVEN_TEXTS else "",
+        texts=GIVEN_TEXTS,
         # Whole sections: what is kept of the downloads takes disk, and so do other images.
         options=STUDY.model_dump_json(
             include=dict.fromkeys(
@@ -139,7 +139,7 @@ checkpoint plan:
         "Plan {STUDY.shards} shards"
     shell:
         "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}"
-        " {params.snapshot} --root {params.root} --options {params.options:q}"
+        " {params.texts} --root {params.root} --options {params.options:q}"
         " {AT_ONCE} --trained {TRAINED} 2>&1 | tee {log}"
 
 

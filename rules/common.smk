@@ -22,6 +22,7 @@ from rhoflow.report.names import (
 )
 from rhoflow.source_digest import package_digest, script_digest
 from rhoflow.sources.catalog import source_fingerprint
+from rhoflow.sources.manifest import lists_descriptions
 from rhoflow.sources.trained import trained
 from rhoflow.training.names import (
     NETWORK_FILES,
@@ -60,10 +61,18 @@ if workflow.deployment_settings.deployment_method:
     os.environ.update(PYTHONPATH=f"{workflow.basedir}/src")
 # Where each job notes host, time and memory (rhoflow.job_record); not an output, because it differs from run to run.
 os.environ.update(RHOFLOW_JOBS=f"{ROOT}/provenance/jobs")
-# The Materials Project's answer, and whether its own descriptions are taken from it.
+# The Materials Project's answer, and whether its own descriptions are taken from it, or from a list that holds them.
 ASKED = STUDY.source.kind == "materials_project"
 SNAPSHOT = f"{ROOT}/catalog/materials_project.jsonl.gz"
-GIVEN_TEXTS = ASKED and STUDY.source.descriptions == "materials_project"
+if ASKED:
+    GIVEN_TEXTS = (
+        f"--snapshot {SNAPSHOT}"
+        if STUDY.source.descriptions == "materials_project"
+        else ""
+    )
+else:
+    listed = STUDY.source.kind == "manifest" and lists_descriptions(STUDY.source)
+    GIVEN_TEXTS = "--described" if listed else ""
 # Downloads at a time of one job; the resource `download` in the profile limits the sum over all jobs.
 CONNECTIONS = getattr(STUDY.source, "connections", 0)
 KEEP = "--keep downloads" if getattr(STUDY.source, "keep_downloads", False) else ""
@@ -230,7 +239,7 @@ def ingest_options(wildcards):
 
 
 def given_texts(wildcards):
-    """The Materials Project's descriptions of a shard, known once `plan` has run."""
+    """The descriptions that came with the materials of a shard, known once `plan` has run."""
     wait_for("plan")
     return f"{ROOT}/plan/{wildcards.shard}.texts.json.gz" if GIVEN_TEXTS else []
 

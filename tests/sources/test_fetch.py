@@ -231,6 +231,7 @@ def test_aeccar_files_come_with_their_density(bucket: StandInBucket, folder: Pat
     assert core is not None
     assert valence is not None
     assert (core.read_bytes(), overlapped, valence.read_bytes()) == (b"core", None, b"valence")
+    assert files.aeccar_sha256 == {"aeccar0": sha256(b"core"), "aeccar2": sha256(b"valence")}
     assert len(on_disk(folder)) == 3
     assert list(arrivals) == []
     assert not folder.exists()

@@ -22,8 +22,9 @@ from rhoflow.materials.digests import read_json
 from rhoflow.materials.shards import ShardReport
 from rhoflow.properties import PROPERTIES, parse_column
 from rhoflow.sources.catalog import write_catalog
-from rhoflow.sources.manifest import FILES, manifest_fingerprint, read_manifest
-from rhoflow.sources.plan import plan_paths, write_plan
+from rhoflow.sources.manifest import FILES, lists_descriptions, manifest_fingerprint, read_manifest
+from rhoflow.sources.materials_project.snapshot import write_lines
+from rhoflow.sources.plan import plan_paths, read_plan_texts, write_plan
 from rhoflow.sources.publish import property_column, write_manifest
 from rhoflow.sources.rows import FIXED, Rows
 from rhoflow.sources.stable import parquet_bytes
@@ -351,6 +352,68 @@ def test_study_of_a_list_has_the_content_of_the_study_that_wrote_it(
     ]
     numbers = [frame.select_dtypes("float64") for frame in values]
     pd.testing.assert_frame_equal(numbers[0].dropna(axis=1, how="all"), numbers[1], check_exact=True)
+
+
+def test_list_of_a_materials_project_study_rebuilds_its_texts_and_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bucket = "s3://materialsproject-parsed"
+    texts = {"mp-1": '=Al is "fcc",\nand so on. Å', "mp-2": None, "mp-3": "MgO is Halite."}
+    materials = [
+        {
+            "id": material_id,
+            "properties": {"band_gap": 0.1 + 0.2, "k_vrh": 100.0},
+            "elastic_tensor": [[0.1 * i * j for i in range(6)] for j in range(6)] if text else None,
+            "text": text,
+            "task_id": f"{material_id}0",
+            "functional": "GGA",
+            "density": f"{bucket}/chgcars/{material_id}0.json.gz",
+            "bytes": 1000,
+            "etag": "0" * 32,
+            "aeccar": [f"{bucket}/aeccar{k}s/{material_id}0.json.gz" for k in (0, 2)],
+            "aeccar_bytes": [10, 20],
+            "dos_task": None,
+        }
+        for material_id, text in texts.items()
+    ]
+    snapshot = Path("snapshot.jsonl.gz")
+    header = {"database_version": "2026.4.1", "selection": {}, "lattice": "any", "n": len(materials)}
+    write_lines(snapshot, header, materials)
+    noted = {"aeccar0": "a0" * 32, "aeccar2": "a2" * 32}
+    facts = {key: {"sha256": "ab" * 32, "bytes": 1000, "aeccar_sha256": noted} for key in texts}
+    one, two = Path("results/made-up"), Path("results/two")
+    finish_study(MaterialsProjectSource(), [{"material_id": key} for key in texts], facts, field="all_electron")
+
+    def catalogue(root: Path, source: Any, **given: Any) -> pd.DataFrame:
+        table, rejected = root / "catalog/materials.parquet", root / "catalog/rejected.json"
+        how = {"n_shards": 1, "cache": Path("keys.json"), "field": "all_electron"}
+        write_catalog(source, table, rejected, **how, snapshot=given.get("snapshot"))
+        write_plan(table, root / "plan", 1, **given)
+        return pd.read_parquet(table)
+
+    first = catalogue(one, MaterialsProjectSource(), snapshot=snapshot)
+    write_manifest(one, Path("list.csv"), ingested=True)
+    listed = ManifestSource(file=Path("list.csv"))
+    assert manifest_fingerprint(listed)
+    assert lists_descriptions(listed)
+    second = catalogue(two, listed, described=True)
+    made = [(root / "plan/0000.texts.json.gz").read_bytes() for root in (one, two)]
+    assert made[0] == made[1]
+    assert read_plan_texts(two / "plan/0000.json") == {key: text for key, text in texts.items() if text}
+    # What else the catalogues hold is the same; the list knows the checksums that the downloads had.
+    apart = ["sha256", "content_key", "checks", "description"]
+    pd.testing.assert_frame_equal(
+        second.drop(columns=apart), first.drop(columns=apart, errors="ignore"), check_exact=True
+    )
+    assert set(second["sha256"]) == {"ab" * 32}
+    assert [json.loads(cell) for cell in second["checks"]] == [
+        {role: {"sha256": sha} for role, sha in noted.items()}
+    ] * 3
+
+
+def test_list_without_descriptions_has_no_such_column(listed: Callable[..., ManifestSource]) -> None:
+    assert not lists_descriptions(listed(row("AgCl")))
 
 
 @pytest.mark.parametrize("key", PROPERTIES)

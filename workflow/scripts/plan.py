@@ -22,6 +22,7 @@ parser.add_argument(
     "--trained", type=Trained.parse, nargs="*", default=[], help="<model>:<runs>:<bytes a run, 0: not known> ..."
 )
 parser.add_argument("--snapshot", type=Path, help="the Materials Project's answer, to take its descriptions from")
+parser.add_argument("--described", action="store_true", help="take descriptions from the catalogue")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
@@ -33,4 +34,10 @@ if __name__ == "__main__":
             trained=arguments.trained,
             downloads=arguments.downloads,
         )
-        write_plan(arguments.catalog, arguments.folder, arguments.shards, snapshot=arguments.snapshot)
+        write_plan(
+            arguments.catalog,
+            arguments.folder,
+            arguments.shards,
+            snapshot=arguments.snapshot,
+            described=arguments.described,
+        )

@@ -89,6 +89,7 @@ def make_record(entry: Entry, files: LocalFiles, keep: Keep) -> MaterialRecord:
     if run and run["valence"]:
         attrs["valence"] = json.dumps(run["valence"], sort_keys=True)
     origin = {"source": files.origin, "sha256": files.sha256, "bytes": files.density.stat().st_size, "run": run}
+    origin |= {"aeccar_sha256": files.aeccar_sha256} if files.aeccar_sha256 else {}
     stats = _statistics(density, files.origin) | origin
     return MaterialRecord(density.structure, stored, attrs, stats)
 

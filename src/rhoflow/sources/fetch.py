@@ -140,7 +140,8 @@ def _gather(entry: Entry, futures: Mapping[str, Future[_File]]) -> LocalFiles | 
     assert density is not None
     aeccar = (paths["aeccar0"], paths["aeccar1"], paths["aeccar2"])
     origin = str(entry["density"])
-    return LocalFiles(density.path, paths["structure"], paths["run"], aeccar, density.sha256, origin)
+    checksums = {role: file.sha256 for role in _AECCAR if (file := files[role]) and file.sha256}
+    return LocalFiles(density.path, paths["structure"], paths["run"], aeccar, density.sha256, origin, checksums)
 
 
 class _Fetcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -20,6 +20,8 @@ class LocalFiles:
         AECCAR0, 1 and 2.
     sha256 : str or None
         Of `density`, in hex, if it was downloaded or checked.
+    aeccar_sha256 : dict of str to str
+        Of those of `aeccar` that were downloaded or checked, by ``aeccar0`` .. ``aeccar2``.
     origin : str
         Where `density` comes from, as the plan has it: a path or ``s3://bucket/key``.
     """
@@ -30,3 +32,4 @@ class LocalFiles:
     aeccar: tuple[Path | None, Path | None, Path | None]
     sha256: str | None
     origin: str
+    aeccar_sha256: dict[str, str] = field(default_factory=dict)

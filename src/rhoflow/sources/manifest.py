@@ -7,6 +7,7 @@ A CSV with a row a material, as `rhoflow manifest` writes it (`sources.publish`)
 - where the study used them, other files: ``structure``, ``run``, ``aeccar0`` .. ``aeccar2``, ``dos``, each with
   ``<name>_sha256`` (empty: not checked);
 - ``task_id``, ``functional``, ``database_version``: where a calculated density comes from;
+- where the study has them, ``elastic_tensor`` and ``description``, the text that came with the material;
 - properties as in any table (`sources.table`): ``<key>_<unit>``.
 
 A cell that a spreadsheet would take for a formula has an apostrophe in front, which is taken away again here.
@@ -28,7 +29,7 @@ from rhoflow.materials.digests import digest_json
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.content import content_digests
 from rhoflow.sources.directory import ID, Stamp
-from rhoflow.sources.rows import AECCARS, CHECKS, REMOTE, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, DESCRIPTION, REMOTE, Rows
 
 if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas stays away from it
     from rhoflow.sources.table import PropertyTable
@@ -45,6 +46,7 @@ FILES = {
     "dos": "dos",
 }
 TEXTS = ("task_id", "functional", "database_version")
+FURTHER = ("elastic_tensor", DESCRIPTION)  # columns of lists that have any
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a cell that starts so for a formula
 _REMOTE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.*'()/+=-]{1,1000}")
 _TASK_DOS = re.compile(r"mp:[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -112,6 +114,7 @@ def manifest_fingerprint(source: ManifestSource) -> str:
     """sha256 over a list and the sizes and times of its local files: a change makes the catalogue look again."""
     _check_file(source.file)
     content = source.file.read_bytes()
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # a description may be long
     sha = hashlib.sha256(f"{source.file}\n{source.folder}\n".encode() + content)
     folder = folder_of(source)
     for row in csv.DictReader(content.decode("utf-8", "replace").splitlines()):
@@ -120,6 +123,13 @@ def manifest_fingerprint(source: ManifestSource) -> str:
             if cell and not cell.startswith((REMOTE, "mp:")):
                 sha.update(f"{cell}\t{_state(folder / cell)}\n".encode("utf-8", "replace"))
     return sha.hexdigest()
+
+
+def lists_descriptions(source: ManifestSource) -> bool:
+    """Whether a list has a column of texts, which are then taken instead of our own."""
+    _check_file(source.file)
+    with source.file.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return DESCRIPTION in next(csv.reader(file), [])
 
 
 def folder_of(source: ManifestSource) -> Path:

@@ -17,9 +17,9 @@ from rhoflow.materials.shards import read_report
 from rhoflow.progress import track
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.directory import ID
-from rhoflow.sources.manifest import BYTES, FILES, FORMULA, LOCATION, SHA256, TEXTS, folder_of, sha256_of
-from rhoflow.sources.plan import plan_paths
-from rhoflow.sources.rows import AECCARS, REMOTE
+from rhoflow.sources.manifest import BYTES, FILES, FORMULA, FURTHER, LOCATION, SHA256, TEXTS, folder_of, sha256_of
+from rhoflow.sources.plan import plan_paths, read_plan_texts
+from rhoflow.sources.rows import AECCARS, DESCRIPTION, REMOTE
 
 Row = dict[str, Any]
 
@@ -52,13 +52,15 @@ def write_manifest(root: Path, output: Path, *, ingested: bool = False) -> int:
     facts = _ingested(root)
     wanted = sorted(facts) if ingested else _kept(root)
     catalogue = {row[ID]: row for row in pq.read_table(root / "catalog/materials.parquet").to_pylist()}
+    texts = {key: text for plan in plan_paths(root / "plan") for key, text in read_plan_texts(plan).items()}
     rows = []
     for material_id in track(wanted, total=len(wanted), what="checksums"):
         if material_id not in catalogue or material_id not in facts:
             raise StudyError(
                 f"{root}: {material_id} is kept but not in the catalogue or not ingested: run snakemake again"
             )
-        rows.append(_row(catalogue[material_id], facts[material_id], study))
+        entry = catalogue[material_id] | {DESCRIPTION: texts.get(material_id)}
+        rows.append(_row(entry, facts[material_id], study))
     table = pd.DataFrame(rows)
     with atomic(output) as part:
         table[_columns(table)].to_csv(part, index=False, lineterminator="\n")
@@ -99,7 +101,7 @@ def _row(entry: Row, facts: Row, study: Study) -> Row:
     for column in _used_files(study):
         cell = entry.get(FILES[column])
         if cell is not None:
-            known = (facts.get("sha256") or entry.get("sha256")) if column == LOCATION else None
+            known = (facts.get("sha256") or entry.get("sha256")) if column == LOCATION else _noted(column, facts)
             row[column], row[sha256_of(column)] = _describe(entry[ID], cell, known, study.source)
     if not row[SHA256]:
         raise StudyError(
@@ -108,7 +110,14 @@ def _row(entry: Row, facts: Row, study: Study) -> Row:
     if not entry["path"].startswith(REMOTE) and Path(entry["path"]).stat().st_size != entry["size_bytes"]:
         raise StudyError(f"{entry['path']} has changed since the study ran: run snakemake again, then list it")
     row |= {name: _text(entry.get(name) or "") for name in TEXTS}
+    row |= {name: _text(entry[name]) for name in FURTHER if entry.get(name)}
     return row | {property_column(key): value for key, value in _properties(entry, facts).items()}
+
+
+def _noted(column: str, facts: Row) -> str | None:
+    """sha256 of an all-electron file, if it was noted when it came."""
+    noted: dict[str, str] = facts.get("aeccar_sha256") or {}
+    return noted.get(column)
 
 
 def _used_files(study: Study) -> list[str]:
@@ -162,5 +171,5 @@ def _text(cell: str) -> str:
 def _columns(table: pd.DataFrame) -> list[str]:
     """Columns that hold something, in a fixed order."""
     files = [name for column in FILES if column != LOCATION for name in (column, sha256_of(column))]
-    wanted = [ID, LOCATION, BYTES, SHA256, *files, *TEXTS, *map(property_column, PROPERTIES)]
+    wanted = [ID, LOCATION, BYTES, SHA256, *files, *TEXTS, *FURTHER, *map(property_column, PROPERTIES)]
     return [name for name in wanted if name in table]

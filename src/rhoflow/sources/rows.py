@@ -27,6 +27,7 @@ FIXED = (*TEXT_FIXED, "size_bytes", "content_key", "shard")
 # A text column for sources that know more of their files: JSON of {role: {"bytes", "etag", "sha256"}}, each where
 # known, of the roles density, structure, run, aeccar0, aeccar1 and aeccar2; what arrives must be that.
 CHECKS = "checks"
+DESCRIPTION = "description"  # text column of sources that bring descriptions along
 # What the location of an object in a bucket begins with; other locations are local paths.
 REMOTE = "s3://"
 # All-electron files that a field is made of: AECCAR0 is the core, 1 the overlapped atoms, 2 the valence density.
