@@ -52,7 +52,7 @@ rule search:
         "Search settings of {wildcards.model} ({wildcards.level}) -> {wildcards.target}, fold {wildcards.fold}"
     shell:
         "python $RHOFLOW_SCRIPTS/search.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --fold {wildcards.fold} {params.frozen} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --fold {wildcards.fold} {params.frozen} --options {params.options:q} 2>&1 | tee {log}"
 
 
 if SEARCHED:

@@ -35,7 +35,7 @@ rule image:
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level none --runs {params.runs} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} > {log} 2>&1"
+        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
 
 
 rule text:
@@ -69,7 +69,7 @@ rule text:
         "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} > {log} 2>&1"
+        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} 2>&1 | tee {log}"
 
 
 rule fusion:
@@ -115,7 +115,7 @@ rule fusion:
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} > {log} 2>&1"
+        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
 
 
 # On every partition of splits.repeats (the paper's trials of CLIP).
@@ -154,7 +154,7 @@ rule clip:
     shell:
         "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} > {log} 2>&1"
+        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
 
 
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]
@@ -187,7 +187,7 @@ rule baselines:
         "Fit the baselines for {wildcards.target}"
     shell:
         "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
-        " --series {params.series} --folds {params.folds} --options {params.options:q} > {log} 2>&1"
+        " --series {params.series} --folds {params.folds} --options {params.options:q} 2>&1 | tee {log}"
 
 
 # Their variants; apart, so that asking for one leaves the others alone.

@@ -63,6 +63,7 @@ def test_touched_file_and_reordered_rows_rerun_no_shard_and_no_training(workspac
     os.utime(workspace.folder / "crystals" / ALTERED / "CHGCAR.xz")
     ran = workspace.run()
     assert "catalog" in ran.jobs
+    assert "hash files: 1/1, " in ran.output
     assert ran.shards == []
     assert ran.trainings == []
 
@@ -77,6 +78,9 @@ def test_altered_target_value_retrains_that_target_only_as_planned(workspace: Wo
     assert ran.shards == []
     assert ran.trainings == [job for job in TRAININGS if "k_vrh" in job]
     assert [job for job in ran.jobs if job.startswith("baselines")] == ["baselines/k_vrh"]
+    # Long steps are watched in the terminal, not only in their logs.
+    for step in ("train image k_vrh none: 2/2, ", "train text k_vrh formula: 2/2, ", "baselines k_vrh: "):
+        assert step in ran.output
 
 
 def test_added_material_reruns_its_shard_and_moves_nobody(
