@@ -23,7 +23,7 @@ SHIPPED = {
     *("benchmarks", "changelog.d", "docs", "envs", "profiles", "resources"),
     *("rules", "src", "studies", "tests", "tools", "workflow"),
 }
-SUFFIXES = {"html", "json"}  # of files named like a section, e.g. report.html
+SUFFIXES = {"html", "json", "csv"}  # of files named like a section, e.g. report.html
 PROJECT = Path(__file__).resolve().parents[1]
 TEXTS = {
     str(path.relative_to(PROJECT)): path.read_text() for pattern in PAGES for path in sorted(PROJECT.glob(pattern))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from rhoflow import config_docs
-from rhoflow.config import Study, load_study
+from rhoflow.config import KNOWN_NETWORKS, Study, load_study
 
 ROOMS = (
     *("config", "materials", "sources", "density", "text", "dataset", "models", "training", "report"),
@@ -163,6 +163,15 @@ def test_v1_with_albert_differs_in_the_encoder_alone(project: Path) -> None:
     assert changed == {"study", "models", "language"}
     assert albert["models"] == ["image", "fusion"]
     assert albert["language"] == {"backbone": "albert-base-v2", "max_tokens": 100}
+
+
+@pytest.mark.parametrize("name", KNOWN_NETWORKS)
+def test_network_has_a_rule_and_its_resources_on_a_cluster(name: str, project: Path) -> None:
+    rules = (project / "rules/train.smk").read_text()
+    assert f"\nrule {name}:\n" in rules
+    assert f'series_of("{name}")' in rules, "its variants are made by the same rule"
+    profile = yaml.safe_load((project / "profiles/slurm/config.yaml").read_text())
+    assert "gpu" in str(profile["set-resources"][name])
 
 
 def test_schema_is_json_schema_of_every_key(project: Path) -> None:

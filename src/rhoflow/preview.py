@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhoflow.config import Study
+from rhoflow.config import KNOWN_NETWORKS, Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.training.names import LLM, base_of
@@ -29,12 +29,12 @@ STAGES: dict[str, dict[str, str]] = {
     "Shards": dict.fromkeys(("ingest", "dos", "embed", "grids", "slices", "images", "describe"), "shard"),
     "Dataset": {"clean": "step", "splits": "step", "leakage": "step", "views": "step"},
     "Search": {"search": "search", "search_table": "step"},
-    "Trainings": dict.fromkeys(("image", "text", "fusion", "clip"), "pack"),
+    "Trainings": dict.fromkeys(map(str, KNOWN_NETWORKS), "pack"),
     "Baselines": {"baselines": "target", "baseline_variants": "target"},
     "Language model": {"incontext": "series"},
     "Report": dict.fromkeys(("tables", "figures", "saliency", "provenance", "report"), "step"),
 }
-_ON_GPU = {"image", "text", "fusion", "clip", "search"}
+_ON_GPU = {*KNOWN_NETWORKS, "search"}
 _CHECKPOINTS = ("plan", "views")
 _WHOLE = {"all"}
 _ROW = re.compile(r"^(\w+) +(\d+)$")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from rhoflow.config import Study
+from rhoflow.config.networks import NetworkName
 from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS
 from rhoflow.training.names import (
@@ -48,7 +49,7 @@ def test_names_are_light_to_import() -> None:
 
 
 def test_networks_and_their_levels_are_those_of_the_registry() -> None:
-    assert set(NETWORK_LEVELS) == set(NETWORKS)
+    assert set(NETWORK_LEVELS) == set(NETWORKS) == set(get_args(NetworkName))
     for name, level in network_kinds(_study(models=tuple(NETWORKS))):
         assert run_level(name, level) == level
 

@@ -21,6 +21,7 @@ from rhoflow.config.learning import (
     Training,
 )
 from rhoflow.config.llm import LanguageModelInContext
+from rhoflow.config.networks import KNOWN_NETWORKS
 from rhoflow.config.search import Search
 from rhoflow.config.section import Section, near
 from rhoflow.config.sources import DirectorySource, ManifestSource, MaterialsProjectSource, Source
@@ -28,6 +29,7 @@ from rhoflow.config.study import Report, Splits, Study, Text, load_study
 
 __all__ = [
     "ELEMENTS",
+    "KNOWN_NETWORKS",
     "Ablation",
     "Clean",
     "Clip",

@@ -11,9 +11,8 @@ from pydantic import Field, ValidationError, field_validator
 from rhoflow.config.density import DensityField, SliceOptions
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import Level
+from rhoflow.config.networks import NetworkName
 from rhoflow.config.section import Section, near
-
-NetworkName = Literal["image", "text", "fusion", "clip"]
 
 # What else may stand behind a model's name, `image-random` or `image-f25`; `none` is the level of the study's images.
 _RESERVED = re.compile(r"random|side|shuffled|none|f\d+")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from rhoflow.config.networks import NetworkName
 from rhoflow.config.section import Fraction, Positive, Section
 
 
@@ -26,7 +27,7 @@ _Depths = Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1
 class Search(Section):
     """Hyper-parameter search inside the training part of each fold (docs/search.md)."""
 
-    models: tuple[Literal["image", "text", "fusion", "clip"], ...] = Field(
+    models: tuple[NetworkName, ...] = Field(
         (), description="networks whose settings are searched, once a target, text level and fold; none by default"
     )
     trials: int = Field(20, ge=1, description="settings tried, the study's own first")

@@ -11,6 +11,7 @@ from rhoflow.config.density import Clean, Deformation, DensityField, Grid, Slice
 from rhoflow.config.explain import explain
 from rhoflow.config.learning import Clip, Fusion, ImageModel, Level, Readout, TextModel, Training
 from rhoflow.config.llm import LanguageModelInContext
+from rhoflow.config.networks import NetworkName
 from rhoflow.config.own_properties import OwnProperty, add_own
 from rhoflow.config.search import Search
 from rhoflow.config.secrets import refuse_secrets
@@ -104,7 +105,7 @@ class Study(Section):
     )
     splits: Splits = Splits()
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="random seeds; each fold is trained once a seed")
-    models: tuple[Literal["image", "text", "fusion", "clip", "llm"], ...] = Field(
+    models: tuple[Literal[NetworkName, "llm"], ...] = Field(
         ("image", "text", "fusion"),
         description="networks to train, and llm, a language model in context; baselines always run",
     )

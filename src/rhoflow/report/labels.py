@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rhoflow.config import KNOWN_NETWORKS
 from rhoflow.dataset.names import LEVELS, TEXT_LEVELS
 from rhoflow.properties import PROPERTIES, ZERO_UP_TO
 from rhoflow.training.names import RANDOM, SIDE, base_of, fraction_of, other_images
 
-NETWORKS = {"image": "Image network", "text": "Text network", "fusion": "Fusion network", "clip": "CLIP"}
+NETWORKS: dict[str, str] = {name: network.label for name, network in KNOWN_NETWORKS.items()}
 IN_CONTEXT = {"llm": "Language model in context"}
 BASELINES = {
     "mean": "Mean predictor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rhoflow.config import Stage, Study
+from rhoflow.config import KNOWN_NETWORKS, Stage, Study
 from rhoflow.report import labels
 from rhoflow.training.names import LLM, baseline_kinds, plain_kinds
 
@@ -66,7 +66,7 @@ def _joint(study: Study) -> list[str]:
 
 def training_sentences(study: Study) -> list[str]:
     """Return the hyper-parameters; nothing where no network is trained."""
-    if not {"image", "text", "fusion", "clip"} & set(study.models):
+    if not KNOWN_NETWORKS.keys() & set(study.models):
         return []
     widths = ", ".join(map(str, study.readout.widths))
     scaled = "standardised" if study.training.scaling == "standard" else "min-max scaled"

@@ -65,7 +65,8 @@ def trained(study: Study, runs: Mapping[str, int]) -> list[Trained]:
 def _size(study: Study, model: str) -> float:
     """Weights of one run [bytes]: backbones, and a readout on each; 0 if a backbone is not in the table."""
     image, text = study.image.backbone, study.language.backbone
-    backbones = {"image": [image], "text": [text], "fusion": [image, text], "clip": [study.clip.model]}[model]
-    if not PARAMETERS.keys() >= set(backbones):
+    named = {"image": [image], "text": [text], "fusion": [image, text], "clip": [study.clip.model]}
+    backbones = named.get(model, [])
+    if not backbones or not PARAMETERS.keys() >= set(backbones):
         return 0.0
     return _BYTES * sum(PARAMETERS[name] + _READOUT for name in backbones)

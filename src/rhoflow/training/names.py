@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from rhoflow.config import Study, near
+from rhoflow.config import KNOWN_NETWORKS, Study, near
 from rhoflow.dataset.names import DENSITY, NO_TEXT, STRUCTURE, image_level
 from rhoflow.errors import StudyError
 from rhoflow.models.names import WEIGHTS
@@ -25,7 +25,9 @@ ANSWERS = "llm/answers"
 
 EVERY_TEXT = "text"  # of every text level in turn
 # What each model sees: the view of that level.
-NETWORK_LEVELS = {"image": NO_TEXT, "text": EVERY_TEXT, "fusion": EVERY_TEXT, "clip": EVERY_TEXT}
+NETWORK_LEVELS: dict[str, str] = {
+    name: EVERY_TEXT if "text" in network.reads else NO_TEXT for name, network in KNOWN_NETWORKS.items()
+}
 BASELINE_LEVELS = {
     "mean": NO_TEXT,
     "magpie-forest": NO_TEXT,
@@ -40,7 +42,7 @@ OPTIONAL_BASELINES = ("chgnet-ridge",)
 
 # Trained on every partition of ``splits.repeats``, their variants too. Where the study has one of them, the baselines
 # are fitted on every partition, but not their variants; the rest runs on the first.
-REPEATED = ("clip",)
+REPEATED = tuple(name for name, network in KNOWN_NETWORKS.items() if network.repeated)
 
 # Variants: random initial weights, amplitude and lattice constant beside the image, and inputs dealt out anew. Others
 # go by a number, f<share> of the training part, or by the name of other images.
@@ -49,8 +51,8 @@ SIDE = "side"
 SHUFFLED = {"shuffled-image": "image", "shuffled-text": "text"}
 # Which models read an input, hence have variants that change it.
 READERS = {
-    "image": ("image", "fusion", "clip", "pixels-ridge"),
-    "text": ("text", "fusion", "clip", "tfidf-ridge"),
+    what: (*(name for name, network in KNOWN_NETWORKS.items() if what in network.reads), baseline)
+    for what, baseline in (("image", "pixels-ridge"), ("text", "tfidf-ridge"))
 }
 
 
