@@ -29,7 +29,7 @@ def test_selection_that_nothing_fits_says_what_to_do(study: Workspace, fake_mp: 
     source = {"kind": "materials_project", "stable": False, "elements": ["Xe", "Pu", "Og"]}
     study.configure(source=source, shards=1)
     told = study.run(*PLAN, fails=True).output
-    assert "no density fits the selection; widen it" in told
+    assert "has no material that meets it; loosen stable, lattice, elements, ranges or complete" in told
     assert "Traceback" not in told
 
 
