@@ -143,11 +143,15 @@ class Workspace:
         process.communicate()
 
     def kill_after(self, seconds: float, *arguments: str) -> bool:
-        """Start snakemake, and SIGKILL it and all its jobs after a while; tell whether it was still at work."""
+        """Start snakemake, and SIGKILL it and all jobs a while after the first began; tell whether it was at work."""
+        before = self._logs()
         process = self.start(*arguments)
+        while self._logs() == before and process.poll() is None:
+            time.sleep(0.02)
         time.sleep(seconds)
         at_work = process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
+        if at_work:
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return at_work
 

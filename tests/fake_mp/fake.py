@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -164,6 +165,13 @@ class FakeMaterialsProject:
     def happened(self) -> Counter[tuple[str, str]]:
         """How often each fault really struck: by key (an object's, a path of the API) and kind."""
         return Counter((entry["key"], entry["fault"]) for entry in self.log() if entry["fault"])
+
+    def most_at_once(self) -> int:
+        """Most downloads of densities at the same time."""
+        spans = [entry for entry in self.log() if entry["service"] == "s3" and entry["method"] == "GET"]
+        spans = [entry for entry in spans if entry["key"].startswith("chgcars/") and entry["ended"]]
+        steps = [(entry["began"], 1) for entry in spans] + [(entry["ended"], -1) for entry in spans]
+        return max(itertools.accumulate(step for _, step in sorted(steps)), default=0)
 
     def _ask(self, what: str, body: bytes | None = None) -> bytes:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -96,6 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.read(length) if length else b"",
             self.path,
         )
+        began = time.monotonic()
         answer, wire, key = self.server.respond(request)
         entry = {"service": self.server.service, "method": request.method, "path": request.path, "key": key}
         entry |= {
@@ -105,6 +106,8 @@ class Handler(BaseHTTPRequestHandler):
             "fault": wire,
             "sent": 0,
             "complete": False,
+            "began": began,
+            "ended": None,  # just before its last byte: who has that may ask for the next at once
         }
         self.server.log.add(entry)  # before a byte is sent: who has the answer finds it in the log
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -131,13 +134,16 @@ class Handler(BaseHTTPRequestHandler):
             entry["sent"] = len(half)
             if wire == "slow":
                 time.sleep(self.server.slow)
+                entry["ended"] = time.monotonic()
                 self.wfile.write(body[len(half) :])
             else:
+                entry["ended"] = time.monotonic()
                 self._hang_up(reset=wire == "reset")
                 return
         else:
             entry["complete"] = True
             entry["sent"] = len(body)
+            entry["ended"] = time.monotonic()
             self.wfile.write(body)
         entry["complete"], entry["sent"] = True, len(body)
 
