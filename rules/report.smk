@@ -35,6 +35,34 @@ rule tables:
         "python $RHOFLOW_SCRIPTS/tables.py --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1"
 
 
+if SEARCHED:
+
+    rule search_table:
+        input:
+            DATASET,
+            chosen=SEARCHED,
+        output:
+            expand(f"{ROOT}/tables/{{name}}", name=SEARCH_TABLE),
+        log:
+            f"{LOGS}/search_table.log",
+        benchmark:
+            f"{LOGS}/benchmark/search_table.tsv"
+        conda:
+            "../envs/rhoflow.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            root=root,
+            study=STUDY.model_dump_json(),
+            code=ALL_CODE,
+        message:
+            "Table of what the searches chose"
+        shell:
+            "python $RHOFLOW_SCRIPTS/search_table.py --root {params.root} --study {params.study:q} --chosen {input.chosen} > {log} 2>&1"
+
+
 rule figures:
     input:
         rules.tables.input,
@@ -105,6 +133,7 @@ rule provenance:
     input:
         kind_files(run_kinds(STUDY), ["run.prov.json"]),
         rules.tables.output,
+        rules.search_table.output if SEARCHED else [],
         rules.figures.output,
         rules.saliency.output if has_saliency(STUDY) else [],
         DATASET,

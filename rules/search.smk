@@ -53,29 +53,3 @@ rule search:
     shell:
         "python $RHOFLOW_SCRIPTS/search.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
         " --level {wildcards.level} --fold {wildcards.fold} {params.frozen} --options {params.options:q} 2>&1 | tee {log}"
-
-
-if SEARCHED:
-
-    rule search_table:
-        input:
-            SEARCHED,
-        output:
-            expand(f"{ROOT}/tables/{{name}}", name=SEARCH_TABLE),
-        log:
-            f"{LOGS}/search_table.log",
-        benchmark:
-            f"{LOGS}/benchmark/search_table.tsv"
-        conda:
-            "../envs/rhoflow.yaml"
-        threads: 1
-        resources:
-            mem_mb=2000,
-            runtime=10,
-        params:
-            root=root,
-            code=code_of("search_table"),
-        message:
-            "Table of what the searches chose"
-        shell:
-            "python $RHOFLOW_SCRIPTS/search_table.py --tables {params.root}/tables --chosen {input} > {log} 2>&1"

@@ -14,7 +14,8 @@ from crates import check_crate, ids
 from rhoflow.config import Study, load_study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
-from rhoflow.report.lineage_path import format_way, way_back
+from rhoflow.report.lineage import trail
+from rhoflow.report.lineage_path import ancestors, by_kind, format_way, way_back
 from rhoflow.report.provenance import Code
 from rhoflow.report.provenance_folder import write_provenance_folder
 from rhoflow.report.provenance_record import Places
@@ -144,6 +145,21 @@ def test_lineage_prints_the_way_back_and_notices_a_changed_table(made: Places, t
     (root / "tables/results.csv").write_text("target\n")
     with pytest.raises(StudyError, match="changed since; run snakemake again"):
         way_back(root / "tables/results.csv")
+
+
+def test_searched_weights_go_back_to_what_was_chosen(small_root: Path) -> None:
+    study = load_study({"study": "made-up", "search": {"models": ["image"]}})
+    chosen = [f"search/image/k_vrh/none/fold{fold}.json" for fold in range(3)]
+    for name in (*chosen, "tables/search.csv", "tables/results.csv"):
+        (small_root / name).parent.mkdir(parents=True, exist_ok=True)
+        (small_root / name).write_text("{}")
+    edges = trail(small_root, study)
+    assert edges["tables/search.csv"] == chosen
+    assert edges[chosen[0]] == ["views/k_vrh.none.0.json"]
+    assert set(chosen) <= set(ancestors(edges, "tables/results.csv"))
+    assert chosen[0] in ancestors(edges, "runs/image/k_vrh/none/fold0/seed0/metrics.json")
+    assert not set(chosen) & set(ancestors(edges, "runs/quantiles-ridge/k_vrh/density/fold0/seed0/metrics.json"))
+    assert by_kind(chosen)["searches"] == chosen
 
 
 def test_figure_of_a_target_goes_back_to_its_series_alone(made: Places) -> None:

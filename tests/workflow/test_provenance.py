@@ -60,6 +60,11 @@ def test_every_table_and_figure_prints_the_lineage_id(finished: Workspace) -> No
     lineage = json.loads((finished.root / "provenance/lineage.json").read_text())["lineage"]["id"]
     for table in finished.root.glob("tables/*.md"):
         assert lineage in table.read_text(), table
+    tables = {table: pd.read_csv(table) for table in finished.root.glob("tables/*.csv")}
+    assert len(tables) > 3
+    for table, frame in tables.items():
+        assert frame.columns[-1] == "lineage", table
+        assert set(frame["lineage"]) <= {lineage}, table
     figures = sorted(finished.root.glob("figures/*.png"))
     assert figures
     for figure in figures:

@@ -2,8 +2,8 @@
 
 The trail is a graph of paths below the study's result folder. Besides files it has nodes ``series/<model>/<target>/
 <level>``, the runs of which differ in fold and seed only: tables are made from series, series from runs, runs from
-checkpoints and views, views from the stores of the shards, these from the archives of densities, these from the plan,
-which names the raw files.
+checkpoints, these from views and from what a search chose, views from the stores of the shards, these from the
+archives of densities, these from the plan, which names the raw files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from rhoflow.report.crystals import kept_shards
 from rhoflow.report.names import SALIENCY
 from rhoflow.report.runs import run_folders
 from rhoflow.training.names import LLM, METRICS, PREDICTIONS, PROVENANCE, READERS, base_of, parent_of, view_level
+from rhoflow.training.search.names import TABLE as SEARCH_TABLE
+from rhoflow.training.search.names import chosen_file
 
 Edges = dict[str, list[str]]
 SNAPSHOT = "catalog/materials_project.jsonl.gz"
@@ -46,9 +48,11 @@ def trail(root: Path, study: Study) -> Edges:
         run = folder.relative_to(root).as_posix()
         _, model, target, level, fold, seed = run.split("/")
         series.setdefault(f"series/{model}/{target}/{level}", []).extend([f"{run}/{METRICS}", f"{run}/{PREDICTIONS}"])
-        edges |= _of_run(root, run, (model, target, level), fold, seed, study.fusion.parents)
+        edges |= _of_run(root, study, run, (model, target, level), fold, seed)
     edges |= series
     edges |= _of_results(root, study, list(series))
+    for search in sorted({name for sources in edges.values() for name in sources if name.startswith("search/")}):
+        edges[search] = _of_search(root, study, search)
     for view in sorted({name for sources in edges.values() for name in sources if name.startswith("views/")}):
         edges[view] = [KEPT, TARGETS, SPLITS, *(f"{_store(view)}".format(shard=shard) for shard in shards)]
     for store in sorted({name for sources in edges.values() for name in sources if _is_store(name)}):
@@ -61,15 +65,15 @@ def trail(root: Path, study: Study) -> Edges:
     return {name: edges[name] for name in sorted(edges)}
 
 
-def _of_run(
-    root: Path, run: str, kind: tuple[str, str, str], fold: str, seed: str, built_on: tuple[str, ...]
-) -> Edges:
-    """Edges of one run's files: to its weights, where it has any, and of these to parents and views."""
+def _of_run(root: Path, study: Study, run: str, kind: tuple[str, str, str], fold: str, seed: str) -> Edges:
+    """Edges of one run's files: to its weights, where it has any, and of these to parents, search and views."""
     model, target, level = kind
     base, _ = base_of(model)
     levels = {view_level(model, level), *([view_level(model, NO_TEXT)] if base in (*READERS["image"], LLM) else [])}
     made_from = [f"views/{target}.{one}.{fold.removeprefix('fold')}.json" for one in sorted(levels)]
-    for parent in built_on if base == "fusion" else ():
+    if base in study.search.models:
+        made_from.append(chosen_file(base, target, level, fold.removeprefix("fold")))
+    for parent in study.fusion.parents if base == "fusion" else ():
         own = level if parent == "text" else NO_TEXT
         weights = f"runs/{parent_of(model, parent)}/{target}/{own}/{fold}/{seed}/{WEIGHTS}"
         made_from += [weights] if (root / weights).exists() else []
@@ -79,9 +83,27 @@ def _of_run(
     return {**{key: [f"{run}/{WEIGHTS}"] for key in made}, f"{run}/{WEIGHTS}": made_from}
 
 
+def _of_search(root: Path, study: Study, search: str) -> list[str]:
+    """Return what a fold's choice of settings was made from: views, and the choices for what it is built on."""
+    _, model, target, level, file = search.split("/")
+    fold = Path(file).stem.removeprefix("fold")
+    levels = {level, NO_TEXT} if model in READERS["image"] else {level}
+    views = [f"views/{target}.{one}.{fold}.json" for one in sorted(levels)]
+    parents = (
+        chosen_file(parent, target, level if parent == "text" else NO_TEXT, fold)
+        for parent in (study.fusion.parents if model == "fusion" else ())
+    )
+    return [*views, *(one for one in parents if (root / one).exists())]
+
+
 def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
     """Edges of tables and figures: a figure of one target is made from this target's series."""
-    edges = {_name(root, path): series for path in sorted(root.glob("tables/*")) if path.is_file()}
+    searches = [_name(root, path) for path in sorted(root.glob("search/*/*/*/fold*.json"))]
+    edges = {
+        _name(root, path): searches if path.name in SEARCH_TABLE else series
+        for path in sorted(root.glob("tables/*"))
+        if path.is_file()
+    }
     for path in sorted(root.glob("figures/*")):
         if path.suffix != ".json":
             edges[_name(root, path)] = _of_figure(root, study, path.stem, series)

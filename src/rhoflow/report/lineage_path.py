@@ -19,6 +19,7 @@ _KINDS = {
     "series": ("series/",),
     "runs": ("runs/",),
     "checkpoints": ("runs/",),
+    "searches": ("search/",),
     "views": ("views/",),
     "dataset": ("dataset/",),
     "stores": (),  # all others

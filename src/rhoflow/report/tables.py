@@ -201,7 +201,7 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
     series = read_series(root, study)
     lineage_id = lineage(root, study, code or code_version()).id
     frame, tables = result_tables(series, study, lineage_id)
-    _write_table(out, "results", f"# Results of the study {study.study}\n", frame, tables, NO_RUN)
+    _write_table(out, "results", f"# Results of the study {study.study}\n", frame, tables, NO_RUN, lineage_id)
     terminal = [to_terminal(terminal_table(one, study=study)) for one in tables if one.key in study.targets]
     _write(out / "results.txt", "\n".join(terminal) or NO_RUN)
     for one in supplements(series, frame, study=study, lineage_id=lineage_id):
@@ -211,21 +211,28 @@ def write_tables(root: Path, out: Path, *, study: Study, code: Code | None = Non
         intro = "\n".join(
             [f"# {one.title} of the study {study.study}\n", *(f"{escape_markdown(sentence)}\n" for sentence in said)]
         )
-        _write_table(out, one.name, intro, one.frame, [*one.tables.values(), *one.whole], one.empty)
+        _write_table(out, one.name, intro, one.frame, [*one.tables.values(), *one.whole], one.empty, lineage_id)
         if one.tests is not None:
-            _write(out / f"{one.name}_tests.csv", one.tests.to_csv(index=False, lineterminator="\n"))
+            _write(out / f"{one.name}_tests.csv", _csv(one.tests, lineage_id))
 
 
-def _write_table(out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table], empty: str) -> None:
+def _write_table(
+    out: Path, name: str, intro: str, frame: pd.DataFrame, tables: list[Table], empty: str, lineage_id: str
+) -> None:
     """Write a table in those of its formats that all tables share."""
     texts = {
-        "csv": spreadsheet_safe(frame).to_csv(index=False, lineterminator="\n"),
+        "csv": _csv(frame, lineage_id),
         "md": "\n".join([intro, *map(to_markdown, tables)]) if tables else empty,
         "tex": "\n".join(map(to_latex, tables)) or f"% {empty}",
     }
     for suffix in TABLES[name]:
         if suffix in texts:
             _write(out / f"{name}.{suffix}", texts[suffix])
+
+
+def _csv(frame: pd.DataFrame, lineage_id: str) -> str:
+    """CSV with the lineage as its last column: a line of comment would be read as the header."""
+    return spreadsheet_safe(frame.assign(lineage=lineage_id)).to_csv(index=False, lineterminator="\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ def _found(**changes):
 def tables(tmp_path):
     write_json(tmp_path / "b.json", _found())
     write_json(tmp_path / "a.json", _found(fold=1, values={"dropout": 0.4, "unfreeze_blocks": 3}, own_rmse=None))
-    write_table([tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "tables")
+    write_table([tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "tables", lineage_id="0123456789ab")
     return tmp_path / "tables"
 
 
@@ -53,4 +53,9 @@ def test_markdown_has_a_dash_where_nothing_was_searched(tables):
         "–",
         "3",
     )
-    assert lines[-1].endswith("Outer validation and test materials took no part.")
+    assert lines[-1].endswith("Outer validation and test materials took no part. Lineage 0123456789ab.")
+
+
+def test_last_column_is_the_lineage(tables):
+    assert pd.read_csv(tables / "search.csv").iloc[:, -1].tolist() == ["0123456789ab"] * 2
+    assert pd.read_csv(tables / "search.csv").columns[-1] == "lineage"
