@@ -61,7 +61,9 @@ class Need:
 def check_disk(
     catalog: Path, root: Path, study: Study, *, trained: Sequence[Trained] = (), downloads: int | None = None
 ) -> None:
-    """Print what a study still needs, stage by stage, and stop where the disk lacks it.
+    """Print what a study still needs, stage by stage; stop where the disk lacks it for the data, warn of the weights.
+
+    Weights do not stop it: who asks for a part of a study, its data alone, may have a disk for that.
 
     Parameters
     ----------
@@ -79,22 +81,26 @@ def check_disk(
     Raises
     ------
     StudyError
-        If less is free than needed, with what other settings would need.
+        If less is free than the data need, with what other settings would need.
     """
     materials = read_materials(catalog)
-    networks = _networks(trained, root)
-    needs = [*estimate(materials, root, study, downloads=downloads), *networks]
+    data = estimate(materials, root, study, downloads=downloads)
+    needs = [*data, *_networks(trained, root)]
     free = float(shutil.disk_usage(_existing(root)).free)
     shown = "\n".join([_show(needs, free), *_not_counted(trained)])
     print(shown, flush=True)
-    if _disk(needs) > free:
-        less = {
-            raw: estimate(materials, root, study.model_copy(update={"raw": raw}), downloads=downloads)
+    if _disk(data) > free:
+        others = {
+            raw: _disk(estimate(materials, root, study.model_copy(update={"raw": raw}), downloads=downloads))
             for raw in ("float32", "none")
         }
-        others = {raw: _disk([*other, *networks]) for raw, other in less.items()}
-        remedies = _remedies(study, _disk(needs), others, networks=bool(networks))
-        raise StudyError(f"{root}: the disk is too small.\n{shown}\n{remedies}")
+        raise StudyError(f"{root}: the disk is too small.\n{shown}\n{_remedies(study, _disk(data), others)}")
+    if _disk(needs) > free:
+        print(
+            f"WARNING: {root}: the data fit on the disk, the weights of all trainings do not. Before they start:"
+            " fewer runs (ablation, splits.folds, splits.repeats, seeds), or put results/ on a larger disk",
+            flush=True,
+        )
 
 
 def _networks(trained: Sequence[Trained], root: Path) -> list[Need]:
@@ -256,15 +262,13 @@ def _gb(size: float) -> str:
     return f"{size / GB:,.3f}" if size < GB else f"{size / GB:,.1f}"
 
 
-def _remedies(study: Study, needed: float, others: Mapping[str, float], *, networks: bool) -> str:
+def _remedies(study: Study, needed: float, others: Mapping[str, float]) -> str:
     """Say what to do about a disk that is too small, and what it would need with another `raw` [bytes]."""
-    words = [f"raw: {raw} needs about {_gb(less)} GB in all" for raw, less in others.items() if less < needed]
+    words = [f"raw: {raw} needs about {_gb(less)} GB for all data" for raw, less in others.items() if less < needed]
     if _keeps_downloads(study):
         words.append("source.keep_downloads: false")
     if study.slices.png:
         words.append("slices.png: false")
-    if networks:
-        words.append("fewer runs (ablation, splits.folds, splits.repeats, seeds)")
     words += ["select fewer materials", "put results/ on a larger disk (it may be a link)"]
     return "Remedies: " + "; ".join(words)
 
