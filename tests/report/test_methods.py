@@ -62,6 +62,30 @@ def test_numbers_are_those_of_the_study(small_root: Path, study: Study) -> None:
         assert fact in text, fact
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"lattice": "fcc"}, "FCC as a lattice: the cubic space groups with an F lattice (196, 202,"),
+        ({"lattice": "fcc_loose"}, "FCC in the papers' looser sense: every cubic space group (195-230)"),
+        ({"stable": False, "energy_above_hull_max": 0.05}, "at most 0.05 eV/atom above the hull"),
+        ({"exclude_elements": ["Hg"], "nelements": [1, 2]}, "without Hg; 1 to 2 elements"),
+        ({"ranges": {"k_vrh": [10, None]}}, "bulk modulus [GPa] at least 10"),
+        ({"complete": True, "limit": 7}, "with all 25 properties of the papers; the first 7 in the order"),
+    ],
+)
+def test_selection_is_told_in_a_sentence(small_root: Path, source: dict[str, Any], told: str) -> None:
+    study = load_study({"source": {"kind": "materials_project", **source}})
+    assert told in " ".join(data_sentences(small_root, study, RECORD))
+    plain = " ".join(data_sentences(small_root, load_study(EVERYTHING), RECORD))
+    assert "Selection: no restriction to a lattice; on the convex hull." in plain
+    assert told not in plain
+
+
+def test_storage_and_saliency_are_cited(small_root: Path, study: Study) -> None:
+    keys = {key for text in paragraphs(small_root, study, RECORD) for key in cited(text)}
+    assert {"collette2013", "zarr", "kokhlikyan2020", "selvaraju2017"} <= keys
+
+
 def test_crystals_left_at_each_filter_add_up(small_root: Path, study: Study) -> None:
     # rejected.csv of the made-up results: one each at catalog and ingest, two at clean.
     assert filtered(small_root) == {"catalog": 1, "ingest": 1, "clean": 2}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from rhoflow.config import Clean, DirectorySource, SliceOptions, Splits, Study
+from rhoflow.config import Clean, DirectorySource, MaterialsProjectSource, SliceOptions, Source, Splits, Study
 from rhoflow.report import labels
+from rhoflow.sources.materials_project.selection import LATTICES
 
 # Stages in the order in which a material meets them: (name in rejected.csv, in words).
 _STAGES = {
@@ -56,6 +57,7 @@ def _source(study: Study, data: Mapping[str, Any]) -> str:
         return (
             "Charge densities, structures and properties are those of the Materials Project [[jain2013, shen2022]],"
             f" database {versions}, computed with VASP and PAW potentials [[kresse1996, bloechl1994]]; {functional}."
+            f" {_selection(study.source)}"
         )
     if data["source"] == "manifest":
         return f"Charge densities and properties were taken from a published list with checksums; {functional}."
@@ -65,6 +67,29 @@ def _source(study: Study, data: Mapping[str, Any]) -> str:
             " bloechl1994]] and the PBE functional [[perdew1996]]."
         )
     return "Charge densities and properties come from our own calculations (functional and settings: fill in)."
+
+
+def _selection(source: Source) -> str:
+    """Say which materials were asked for, and which sense of FCC that is."""
+    if not isinstance(source, MaterialsProjectSource):
+        return "How they were selected is not known."
+    asked = [LATTICES[source.lattice]]
+    asked += ["on the convex hull"] if source.stable else []
+    if source.energy_above_hull_max is not None:
+        asked.append(f"at most {source.energy_above_hull_max:g} eV/atom above the hull")
+    asked += [f"space groups {', '.join(map(str, source.space_groups))}"] if source.space_groups else []
+    asked += [f"{source.crystal_system} crystals"] if source.crystal_system else []
+    asked += [f"with all of {', '.join(source.elements)}"] if source.elements else []
+    asked += [f"without {', '.join(source.exclude_elements)}"] if source.exclude_elements else []
+    asked += ["{} to {} elements".format(*source.nelements)] if source.nelements else []
+    for name, (low, high) in source.ranges.items():
+        limits = [f"at least {low:g}"] if low is not None else []
+        limits += [f"at most {high:g}"] if high is not None else []
+        asked += [f"{labels.axis_label(name)} {' and '.join(limits)}"] if limits else []
+    asked += ["with all 25 properties of the papers"] if source.complete else []
+    asked += ["from a list of ids"] if source.ids is not None else []
+    asked += [f"the first {source.limit} in the order of their ids"] if source.limit else []
+    return f"Selection: {'; '.join(asked)}."
 
 
 def filtered(root: Path) -> dict[str, int]:
@@ -158,7 +183,8 @@ def computing_sentences(record: Mapping[str, Any]) -> list[str]:
     return [
         f"The study was run with rhoflow {record['code']['version']} [[rhoflow]]"
         f"{f' (commit {commit[:12]})' if commit else ''} under Snakemake {versions['snakemake']} [[moelder2021]],"
-        " NumPy [[harris2020]], SciPy [[virtanen2020]], pandas [[mckinney2010]] and matplotlib [[hunter2007]].",
+        " HDF5 [[collette2013]], Zarr [[zarr]], NumPy [[harris2020]], SciPy [[virtanen2020]], pandas [[mckinney2010]]"
+        " and matplotlib [[hunter2007]].",
         f"All jobs together took {hours:.2f} hours, of which {gpu:.2f} GPU hours; the models were trained on"
         f" {' and '.join(machines) or 'unknown hardware'}.",
         f"Results carry the lineage {record['lineage']['id']}; the run is described as a Workflow Run RO-Crate"

@@ -25,7 +25,8 @@ def model_sentences(study: Study) -> list[str]:
         size = f", resized to {image.size} pixels" if image.size else ""
         sentences.append(
             f"The image network is {_name(image.backbone)} of timm [[timm]]{_paper(image.backbone)}, started from"
-            f" {_weights(image.weights)}{size}."
+            f" {_weights(image.weights)}{size}. Where it looks was shown by Grad-CAM [[selvaraju2017]] in Captum"
+            " [[kokhlikyan2020]]."
         )
     if "text" in study.models:
         text = study.language

@@ -14,6 +14,8 @@ from rhoflow.report.lineage import Edges
 from rhoflow.report.names import SALIENCY
 from rhoflow.report.provenance_jobs import DONE
 from rhoflow.training.names import BASELINE_LEVELS, base_of
+from rhoflow.training.search.names import TABLE as SEARCH_TABLE
+from rhoflow.training.search.names import chosen_file
 
 RESULTS = "results"  # folder in the crate of what lies below results/<study>
 WORKFLOW = "workflow"  # folder in the crate of the workflow's own files
@@ -25,6 +27,7 @@ _MADE = {
     "leakage": ("dataset/leakage.json",),
     "views": ("views/",),
     "tables": ("tables/",),
+    "search_table": tuple(f"tables/{name}" for name in SEARCH_TABLE),
     "figures": ("figures/",),
     SALIENCY: (f"figures/{SALIENCY}",),
 }
@@ -194,8 +197,12 @@ def made_by(job: Mapping[str, Any], files: Iterable[str]) -> list[str]:
     if script in ("train", "baselines", "incontext"):
         words = name.partition("/")[2].split(".")
         return [one for one in files if _is_run_of(one, script, words)]
+    if script == "search":
+        model, target, level, fold = name.partition("/")[2].split(".")
+        return [one for one in files if one == f"{RESULTS}/{chosen_file(model, target, level, fold)}"]
     starts = tuple(f"{RESULTS}/{start}" for start in _MADE.get(script, (f"{name}.",)))
-    others = () if script == SALIENCY else (f"{RESULTS}/figures/{SALIENCY}",)
+    apart = [start for other in (SALIENCY, "search_table") if other != script for start in _MADE[other]]
+    others = tuple(f"{RESULTS}/{start}" for start in apart)
     return [one for one in files if one.startswith(starts) and not one.startswith(others)]
 
 
