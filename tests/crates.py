@@ -106,6 +106,10 @@ def _check_run(graph: dict[str, dict[str, Any]]) -> None:
     controlled = {control["object"]["@id"] for control in controls.values()}
     jobs = [action for action in of_type(graph, "CreateAction") if action is not runs[0]]
     assert controlled == {job["@id"] for job in jobs}
+    assert {job["instrument"]["@id"] for job in jobs} == tools
+    assert {entity["@id"] for entity in of_type(graph, "SoftwareApplication")} == tools | {
+        organised["instrument"]["@id"]
+    }
     for control in controls.values():
         assert control["instrument"]["@id"] in steps
     for job in jobs:

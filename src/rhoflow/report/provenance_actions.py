@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +86,18 @@ def describe_run(crate: ROCrate, record: Mapping[str, Any], files: list[str]) ->
     crate.root_dataset["mentions"] = [{"@id": run.id}, {"@id": organised.id}]
 
 
-def types_of(name: str) -> list[str] | str:
-    """Types of a file of the crate."""
+def types_of(name: str, ran: Collection[str]) -> list[str] | str:
+    """Types of a file of the crate; a script is a tool only if it `ran`, as the profile asks."""
     if name == f"{WORKFLOW}/Snakefile":
         return ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-    if name.startswith(SCRIPTS):
+    if name.startswith(SCRIPTS) and Path(name).stem in ran:
         return ["File", "SoftwareSourceCode", "SoftwareApplication"]
-    return ["File", "SoftwareSourceCode"] if name.endswith(".smk") else "File"
+    return ["File", "SoftwareSourceCode"] if name.startswith(SCRIPTS) or name.endswith(".smk") else "File"
+
+
+def scripts_of(record: Mapping[str, Any]) -> set[str]:
+    """Scripts that ran, by name."""
+    return {job["script"] for job in record["jobs"]}
 
 
 def _workflow(crate: ROCrate, record: Mapping[str, Any]) -> Entity:
@@ -128,10 +133,10 @@ def _workflow(crate: ROCrate, record: Mapping[str, Any]) -> Entity:
 
 
 def _tools(crate: ROCrate, record: Mapping[str, Any], files: list[str]) -> dict[str, Entity]:
-    """Scripts of the workflow by name; their version is the digest of all code that they use."""
-    tools = {}
+    """Scripts that ran by name; their version is the digest of all code that they use."""
+    tools, ran = {}, scripts_of(record)
     for name in files:
-        if name.startswith(SCRIPTS):
+        if name.startswith(SCRIPTS) and Path(name).stem in ran:
             stem, tool = Path(name).stem, crate.get(name)
             tool["softwareVersion"] = f"{record['code']['version']}, code {record['code']['stages'].get(stem)}"
             tools[stem] = tool

@@ -19,7 +19,7 @@ from rocrate.rocrate import ROCrate
 from rhoflow.materials.digests import digest_file
 from rhoflow.materials.shards import digest_path
 from rhoflow.report.lineage import Edges
-from rhoflow.report.provenance_actions import RESULTS, WORKFLOW, describe_run, types_of
+from rhoflow.report.provenance_actions import RESULTS, WORKFLOW, describe_run, scripts_of, types_of
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -64,11 +64,14 @@ def write_crate(
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(CONTEXT)
     _describe_root(crate, record)
+    ran = scripts_of(record)
     for name in files:
         properties = {"sha256": digest_file(folder / name), "contentSize": str((folder / name).stat().st_size)}
         properties["encodingFormat"] = _FORMATS.get(Path(name).suffix, "application/octet-stream")
         crate.add_file(
-            dest_path=name, source=folder / name, properties={"@type": types_of(name), "name": name, **properties}
+            dest_path=name,
+            source=folder / name,
+            properties={"@type": types_of(name, ran), "name": name, **properties},
         )
     describe_run(crate, record, sorted(files))
     crate.metadata.write(folder)
