@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from small_study import STUDY, Workspace
+
+from rhoflow.orphans import local_jobs, slurm_jobs
 
 HERE = Path(__file__).parent
 # One network, one target: every stage of the workflow, and seconds to train.
@@ -43,6 +45,7 @@ class Disturbed(Workspace):
 
     executor: str = "local"
     whole: Path = Path()
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.chaos.mkdir(exist_ok=True)
@@ -69,7 +72,7 @@ class Disturbed(Workspace):
             "CHAOS_PYTHON": sys.executable,
         }
         with (self.chaos / "snakemake.log").open("w") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.folder,
                 env=environment,
@@ -80,6 +83,22 @@ class Disturbed(Workspace):
                 # What runs in the background of a shell is deaf to control-C, and so are its children.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
+        self.started.append(process)
+        return process
+
+    def end_all(self) -> None:
+        """End what is still at work here after a case that went wrong, so that the next one has the machine."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        queued = slurm_jobs(self.folder, "rhoflow") if self.executor == "slurm" else {}
+        if queued:
+            subprocess.run(["scancel", *queued], check=True)
+        for number in local_jobs(
+            self.folder, os.path.relpath(self.project / "workflow/scripts", self.folder), queued
+        ):
+            os.kill(int(number), signal.SIGKILL)
 
     def ends(self, *arguments: str) -> tuple[int, str]:
         """Run snakemake to its end; its exit status and what it said."""

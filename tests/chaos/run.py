@@ -23,7 +23,7 @@ sys.path.insert(0, str(TESTS))
 from small_study import CRYSTALS  # noqa: E402
 
 from chaos.disturbed import RUN, Disturbed, study_of  # noqa: E402
-from chaos.faults import CASES, Case, finish, strike  # noqa: E402
+from chaos.faults import CASES, Case, ImpossibleError, finish, strike  # noqa: E402
 
 PROJECT = TESTS.parent
 PAGE = PROJECT / "docs/reliability.md"
@@ -41,9 +41,13 @@ def outcome(case: Case, undisturbed: Disturbed, folder: Path) -> dict[str, str]:
         finish(workspace, case)
         same = workspace.results() == undisturbed.results() and len(workspace.results()) == 4
         result = "same bytes" if same else "OTHER BYTES"
+    except ImpossibleError as error:
+        happened, result = "no", f"not run: {error}"
     except Exception as error:  # a fault that gets the better of us is an outcome too
         result = f"FAILED: {type(error).__name__}"
         print(f"{case}: {error}", file=sys.stderr)
+    finally:
+        workspace.end_all()
     seconds = f"{time.monotonic() - begin:.0f}"
     return {"case": str(case), "happened": happened, "outcome": result, "seconds": seconds}
 

@@ -15,11 +15,12 @@ AccountingStorageType   = accounting_storage/{accounting}
 MinJobAge               = {age} sec
 Slurmctld(primary) at here is UP
 """
-PARTITIONS = """cpu|up|1-00:00:00|(null)
-gpu|up|2:00:00|gpu:h100:4(S:0-1),shard:8
-gpu|up|2:00:00|gpu:a100:2
-plain|up|infinite|gpu:2
-old|down|30:00|(null)
+PARTITIONS = """cpu|up|1-00:00:00|(null)|32|64000
+gpu|up|2:00:00|gpu:h100:4(S:0-1),shard:8|64|128000
+gpu|up|2:00:00|gpu:a100:2|16|64000
+gpu|up|2:00:00|(null)|256|999000
+plain|up|infinite|gpu:2|16|64000
+old|down|30:00|(null)|8|16000
 """
 DEFAULTS = {"slurm_partition": "cpu", "mem_mb": 2000, "runtime": 60}
 TRAIN = {"slurm_partition": "gpu", "gpu": 1, "runtime": "60 * attempt"}
@@ -119,6 +120,8 @@ def test_forgetful_cluster_with_accounting_takes_sacct(cluster: Cluster) -> None
         ({"slurm_partition": "old"}, "partition old is down", "slurm_partition, or ask"),
         ({"runtime": 121}, "runtime 121 min, partition gpu allows 120", "runtime: 120"),
         ({"slurm_partition": "cpu"}, "asks for a GPU, partition cpu has none", "train: slurm_partition"),
+        ({"mem_mb": "200000 * attempt"}, "mem_mb 200000 MB, partition gpu allows 128000", "mem_mb: 128000"),
+        ({"cpus_per_task": 65}, "cpus_per_task 65 CPUs, partition gpu allows 64", "cpus_per_task: 64"),
         ({"gpu_model": "h10"}, "no GPU 'h10' in partition gpu (did you mean 'h100'?)", "one of a100, h100"),
     ],
 )
@@ -128,6 +131,46 @@ def test_rule_that_its_partition_cannot_take(
     ((found, line),) = cluster.problems(**{"set-resources": {"train": TRAIN | train}})
     assert found == f"set-resources: train: {text}"
     assert change in line
+
+
+@pytest.mark.parametrize("runtime", ["60 * attempt", "30 * 2 ** attempt", "1h * attempt", "60 + 61 * (attempt - 1)"])
+def test_what_only_a_retry_asks_for_is_a_note(cluster: Cluster, runtime: str) -> None:
+    resources = {"train": TRAIN | {"runtime": runtime}}
+    assert cluster.problems(**{"set-resources": resources, "retries": 2}) == []
+    notes = [one for one in check_slurm(cluster.folder) if one.level is Level.NOTE]
+    if runtime == "1h * attempt":  # no expression, so Snakemake takes it as a word
+        assert notes == []
+        return
+    (found,) = notes
+    assert "set-resources: train: runtime" in found.text
+    assert "at attempt 3, partition gpu allows 120" in found.text
+    assert found.change.endswith(f"train: runtime: min({runtime}, 120)")
+
+
+def test_group_that_takes_turns_for_longer_than_its_partition_allows(cluster: Cluster) -> None:
+    turn = {"turn": 1, "slurm_partition": "cpu", "runtime": "60 * attempt"}
+    group = {"set-resources": {"grids": turn, "slices": turn}, "groups": {"grids": "shard", "slices": "shard"}}
+    assert cluster.problems(**group, **{"group-components": {"shard": 24}}) == []
+    ((text, change),) = cluster.problems(**group, **{"group-components": {"shard": 25}})
+    assert text == "groups: shard: 1500 min at attempt 1, partition cpu allows 1440"
+    assert change.endswith("group-components: shard: fewer")
+
+
+def test_shipped_profile_fits_ordinary_nodes_at_every_attempt(cluster: Cluster, project: Path) -> None:
+    cluster.says("sinfo", "cpu|up|1-00:00:00|(null)|32|64000\ngpu|up|1-00:00:00|gpu:4|32|64000\n")
+    found = [one for one in check_slurm(project / "profiles/slurm") if one.level is not Level.OK]
+    # A search may take 36 hours at its third attempt.
+    assert [one.text.split(",")[0] for one in found] == ["set-resources: search: runtime 2160 min at attempt 3"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1, 2\n", "- a\n- b\n", "a: \x00\n", "set-resources: 3\nretries: many\ngroups: x\n"]
+)
+def test_profile_that_is_no_profile_is_a_finding(cluster: Cluster, text: str) -> None:
+    (cluster.folder / "config.yaml").write_text(text)
+    found = check_slurm(cluster.folder)
+    assert found
+    assert "set-resources" in text or ("cannot be read" in found[0].text and len(found) == 1)
 
 
 @pytest.mark.parametrize("train", [{"runtime": 120}, {"gpu_model": "a100"}, {"slurm_partition": "plain"}])

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rhoflow.config import near
 from rhoflow.doctor.finding import Finding, note, ok, problem
+from rhoflow.doctor.profile import SIZES, amount, attempts, group_runtimes, read_profile, requests
+from rhoflow.errors import StudyError
 
 PROFILE = "config.yaml"
 _TIMEOUT_S = 30
 _LEAST_MIN_JOB_AGE_S = 200  # as profiles/slurm says: a job that SLURM forgets between two questions counts as lost
 _STATUS = "slurm-status-command"
 _PLACEHOLDER = "CHANGE_ME"
+_SINFO = "--format=%R|%a|%l|%G|%c|%m"
+_UNITS = {"runtime": " min", "mem_mb": " MB", "cpus_per_task": " CPUs"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Partition:
         Longest run time [minutes]; infinite without a limit.
     gpus : set of str
         Types of its GPUs, ``gpu`` where they have none.
+    nodes : tuple of (float, float, bool)
+        CPUs and memory [MB] of each kind of its nodes, and whether they have a GPU.
     """
 
     name: str
     up: bool
     limit_min: float
     gpus: frozenset[str]
+    nodes: tuple[tuple[float, float, bool], ...]
 
 
 def check_slurm(profile: Path) -> list[Finding]:
@@ -54,17 +59,21 @@ def check_slurm(profile: Path) -> list[Finding]:
         return [note("slurm", "not on this machine", "here: --profile profiles/default")]
     try:
         config = dict(_pairs(_ask("scontrol", "show", "config")))
-        partitions = dict(_partitions(_ask("sinfo", "--noheader", "--format=%R|%a|%l|%G")))
+        partitions = dict(_partitions(_ask("sinfo", "--noheader", "--exact", _SINFO)))
     except RuntimeError as error:
         return [problem("slurm", str(error), "ask the administrators; on one machine: --profile profiles/default")]
     file = profile / PROFILE
     if not file.is_file():
         return [problem("slurm", f"no profile {file}", "rhoflow doctor --profile <folder with a config.yaml>")]
-    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    asked = dict(_asked(settings))
+    try:
+        settings = read_profile(file)
+    except StudyError as error:
+        return [problem("slurm", f"the profile cannot be read: {error}", f"{file}: write valid YAML there")]
+    asked = dict(requests(settings))
     return [
         _accounting(config, settings, file),
-        *_partition_findings(asked, partitions, file),
+        *_partition_findings(asked, partitions, file, attempts(settings)),
+        *_group_findings(settings, partitions, file),
         *_account(asked, _accounting_on(config), file),
     ]
 
@@ -88,7 +97,7 @@ def _accounting(config: dict[str, str], settings: dict[str, Any], file: Path) ->
 
 
 def _partition_findings(
-    asked: dict[str, dict[str, Any]], partitions: dict[str, Partition], file: Path
+    asked: dict[str, dict[str, Any]], partitions: dict[str, Partition], file: Path, last: int
 ) -> Iterator[Finding]:
     """One finding for each rule whose partition cannot take it, and one for each partition."""
     if not any("slurm_partition" in resources for resources in asked.values()):
@@ -106,6 +115,7 @@ def _partition_findings(
             yield problem("slurm", f"{where}: partition {name} is down", f"{line}, or ask the administrators")
         else:
             yield from _fit(where, resources, partition, line)
+            yield from _sizes(where, resources, partition, f"{file}: {where}", last)
     for partition in partitions.values():
         gpus = f", GPUs: {', '.join(sorted(partition.gpus))}" if partition.gpus else ", no GPU"
         limit = "no time limit" if partition.limit_min == float("inf") else f"at most {partition.limit_min:.0f} min"
@@ -114,13 +124,6 @@ def _partition_findings(
 
 def _fit(where: str, resources: dict[str, Any], partition: Partition, line: str) -> Iterator[Finding]:
     """Say what of a rule's resources its partition does not have."""
-    runtime = resources.get("runtime")
-    if isinstance(runtime, int | float) and runtime > partition.limit_min:
-        yield problem(
-            "slurm",
-            f"{where}: runtime {runtime} min, partition {partition.name} allows {partition.limit_min:.0f}",
-            f"{line.removesuffix('slurm_partition')}runtime: {partition.limit_min:.0f}",
-        )
     wanted = resources.get("gpu_model")
     if (resources.get("gpu") or wanted) and not partition.gpus:
         yield problem("slurm", f"{where}: asks for a GPU, partition {partition.name} has none", line)
@@ -130,6 +133,39 @@ def _fit(where: str, resources: dict[str, Any], partition: Partition, line: str)
             f"{where}: no GPU {wanted!r} in partition {partition.name}{near(str(wanted), partition.gpus)}",
             f"{line.removesuffix('slurm_partition')}gpu_model: one of {', '.join(sorted(partition.gpus))}",
         )
+
+
+def _sizes(where: str, resources: dict[str, Any], partition: Partition, line: str, last: int) -> Iterator[Finding]:
+    """Compare time, memory and CPUs with what the partition has, at the first attempt and at the last."""
+    on_gpu = bool(resources.get("gpu") or resources.get("gpu_model"))
+    nodes = [node for node in partition.nodes if node[2] or not on_gpu] or [(float("inf"), float("inf"), True)]
+    most = dict(zip(SIZES, (partition.limit_min, max(n[1] for n in nodes), max(n[0] for n in nodes)), strict=True))
+    for name in SIZES:
+        for attempt in dict.fromkeys((1, last)):
+            value = amount(resources, name, attempt)
+            if value is None or value <= most[name]:
+                continue
+            when = f" at attempt {attempt}" if attempt > 1 else ""
+            text = (
+                f"{where}: {name} {value:.0f}{_UNITS[name]}{when}, partition {partition.name} allows {most[name]:.0f}"
+            )
+            allowed = f"{most[name]:.0f}" if attempt == 1 else f"min({resources[name]}, {most[name]:.0f})"
+            # What only a retry asks for fails none of the jobs that succeed at first.
+            yield (problem if attempt == 1 else note)("slurm", text, f"{line}: {name}: {allowed}")
+            break
+
+
+def _group_findings(settings: dict[str, Any], partitions: dict[str, Partition], file: Path) -> Iterator[Finding]:
+    """One finding for each group that takes longer than its partition allows."""
+    told: set[str] = set()
+    for attempt in (1, attempts(settings)):
+        for group, name, runtime in group_runtimes(settings, attempt):
+            if group in told or name not in partitions or runtime <= partitions[name].limit_min:
+                continue
+            told.add(group)
+            limit = f"partition {name} allows {partitions[name].limit_min:.0f}"
+            text = f"groups: {group}: {runtime:.0f} min at attempt {attempt}, {limit}"
+            yield (problem if attempt == 1 else note)("slurm", text, f"{file}: group-components: {group}: fewer")
 
 
 def _account(asked: dict[str, dict[str, Any]], accounting: bool, file: Path) -> Iterator[Finding]:
@@ -185,8 +221,8 @@ def _seconds(value: str) -> int:
 
 
 def _partitions(text: str) -> Iterator[tuple[str, Partition]]:
-    """Partitions of ``sinfo --format=%R|%a|%l|%G``, which has a line for each kind of node."""
-    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
+    """Partitions of ``sinfo --exact``, which has a line for each kind of node."""
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
     for name in dict.fromkeys(row[0] for row in rows):
         mine = [row for row in rows if row[0] == name]
         yield (
@@ -196,8 +232,14 @@ def _partitions(text: str) -> Iterator[tuple[str, Partition]]:
                 mine[0][1] == "up",
                 _minutes(mine[0][2]),
                 frozenset(gpu for row in mine for gpu in _gpus(row[3])),
+                tuple((_number(row[4]), _number(row[5]), any(_gpus(row[3]))) for row in mine),
             ),
         )
+
+
+def _number(text: str) -> float:
+    """Read CPUs or MB; a `+` says that some nodes have more."""
+    return float(text) if text.strip().isdecimal() else float("inf")
 
 
 def _gpus(generic: str) -> Iterator[str]:
@@ -218,31 +260,3 @@ def _minutes(limit: str) -> float:
         return float("inf")
     hours, minutes, seconds = [0.0] * (3 - len(parts)) + parts
     return whole_days * 1440 + hours * 60 + minutes + seconds / 60
-
-
-def _asked(settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Resources that the profile asks for, by place: the defaults, and those of each rule laid over them."""
-    defaults = _resources(settings.get("default-resources"))
-    if defaults:
-        yield "default-resources", defaults
-    for rule, resources in _by_rule(settings.get("set-resources")).items():
-        yield f"set-resources: {rule}", defaults | resources
-
-
-def _by_rule(value: Any) -> dict[str, dict[str, Any]]:
-    """Both spellings: a mapping by rule, or a list of ``rule:name=value``."""
-    if isinstance(value, dict):
-        return {str(rule): _resources(resources) for rule, resources in value.items()}
-    rules: dict[str, dict[str, Any]] = {}
-    for entry in value or []:
-        rule, _, rest = str(entry).partition(":")
-        rules.setdefault(rule, {}).update(_resources([rest]))
-    return rules
-
-
-def _resources(value: Any) -> dict[str, Any]:
-    """Both spellings: a mapping, or a list of ``name=value``."""
-    if isinstance(value, dict):
-        return {str(key): item for key, item in value.items()}
-    entries = [str(entry).partition("=") for entry in value or []]
-    return {name: int(text) if text.isdecimal() else text.strip("\"'") for name, _, text in entries}
