@@ -26,14 +26,6 @@ if runs_beside("incontext", asks=IN_CONTEXT):
         incontext,
 
 
-def query_options():
-    """What the answer depends on: the selection, and whether all-electron densities and densities of states are wanted."""
-    settings = json.loads(options("source", "field", "dos"))
-    if STUDY.field != "all_electron":
-        settings["field"] = "total"
-    return json.dumps(settings, sort_keys=True)
-
-
 if ASKED:
 
     # The only step that asks the Materials Project's database. Neither new code nor another day changes the answer
@@ -95,13 +87,6 @@ rule catalog:
         " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} 2>&1 | tee {log}"
 
 
-# Weights of the networks, and downloads at a time: `plan` counts them, but neither makes it run again, because until it
-# has run a dry run cannot tell what a new seed or level would train.
-TRAINED = [network.word for network in trained(STUDY, network_runs(STUDY))]
-DOWNLOADS = workflow.resource_settings.resources.get("download")
-AT_ONCE = "" if DOWNLOADS is None else f"--downloads {DOWNLOADS.value}"
-
-
 # A checkpoint: what follows compares the manifests' content, so only shards that changed rerun.
 # What it says of disk and downloads goes to the terminal too, and it stops where the disk lacks room.
 checkpoint plan:
@@ -123,6 +108,10 @@ checkpoint plan:
     resources:
         mem_mb=4000,
         runtime=10,
+        # Weights of the networks, and downloads at a time. No params: neither makes `plan` run again, because until it has
+        # run a dry run cannot tell what a new seed or level would train.
+        trained=TRAINED,
+        at_once=AT_ONCE,
     params:
         root=root,
         shards=STUDY.shards,
@@ -140,7 +129,7 @@ checkpoint plan:
     shell:
         "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}"
         " {params.texts} --root {params.root} --options {params.options:q}"
-        " {AT_ONCE} --trained {TRAINED} 2>&1 | tee {log}"
+        " {resources.at_once} --trained {resources.trained} 2>&1 | tee {log}"
 
 
 rule ingest:

@@ -75,6 +75,10 @@ else:
     GIVEN_TEXTS = "--described" if listed else ""
 # Downloads at a time of one job; the resource `download` in the profile limits the sum over all jobs.
 CONNECTIONS = getattr(STUDY.source, "connections", 0)
+# What `plan` counts for the disk: downloads that can be in flight, and the networks.
+DOWNLOADS = workflow.resource_settings.resources.get("download")
+AT_ONCE = "" if DOWNLOADS is None else f"--downloads {DOWNLOADS.value}"
+TRAINED = " ".join(network.word for network in trained(STUDY, network_runs(STUDY)))
 KEEP = "--keep downloads" if getattr(STUDY.source, "keep_downloads", False) else ""
 SHARDS = [f"{shard:04d}" for shard in range(STUDY.shards)]
 FOLDS = range(STUDY.splits.folds)
@@ -235,6 +239,14 @@ def ingest_options(wildcards):
         settings["field"] = "total"
     if STUDY.raw != "none":
         del settings["grid"]
+    return json.dumps(settings, sort_keys=True)
+
+
+def query_options():
+    """What the answer depends on: the selection, and whether all-electron densities and densities of states are wanted."""
+    settings = json.loads(options("source", "field", "dos"))
+    if STUDY.field != "all_electron":
+        settings["field"] = "total"
     return json.dumps(settings, sort_keys=True)
 
 
