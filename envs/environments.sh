@@ -10,6 +10,7 @@ torch=$(sed -nE 's/^  "((torch|torchvision)==[0-9.]+)",$/\1/p' pyproject.toml)
 sha256=$(sha256sum envs/lock.txt | cut -d' ' -f1)
 {
     echo "# Made from envs/lock.txt by envs/environments.sh: change pyproject.toml and remake (make lock)."
+    echo "# Tested to agree with the lock; not built yet with conda."
     echo "channels: [conda-forge, nodefaults]"
     echo "dependencies:"
     echo "  - python=$python"
@@ -19,6 +20,7 @@ sha256=$(sha256sum envs/lock.txt | cut -d' ' -f1)
 } >envs/rhoflow.yaml
 cat >envs/rhoflow.def <<END
 # Made from envs/lock.txt by envs/environments.sh: change pyproject.toml and remake (make lock).
+# Tested to agree with the lock; not built yet with Apptainer.
 # Build, from the project's folder, where there is a network:  apptainer build envs/rhoflow.sif envs/rhoflow.def
 # rhoflow itself stays outside: jobs run the checkout that they are started from.
 Bootstrap: docker

@@ -109,6 +109,7 @@ def test_hours_are_jobs_times_the_mean_of_the_past(tmp_path: Path) -> None:
         "                6 GPU hours, where trainings run on GPUs, as measured without a GPU: an upper bound.",
         "                Not counted, because they never ran: clip.",
     ]
+    assert "12 GPU hours" in p.estimates({"image": 3}, costs, origin, tmp_path, 2)[1]  # 3 x 2 h on two GPUs
 
 
 def test_new_study_takes_the_past_of_others_and_says_so(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from rhoflow.config import KNOWN_NETWORKS, Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
-from rhoflow.training.names import LLM, base_of
+from rhoflow.sources.trained import trained
+from rhoflow.training.names import LLM, base_of, network_runs
 
 # Rules by stage, and what a job of each is called; a rule that is not named here is counted under its own name.
 STAGES: dict[str, dict[str, str]] = {
@@ -92,7 +93,7 @@ def preview(study: Study, arguments: Sequence[str]) -> str:
     return "\n".join(
         [
             *sentences(Counts(to_do, there_are), study),
-            *estimates(to_do, costs, origin, Path("results") / study.study),
+            *estimates(to_do, costs, origin, Path("results") / study.study, study.training.devices),
             *_disk(study),
         ]
     )
@@ -216,15 +217,15 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def estimates(to_do: dict[str, int], costs: dict[str, Cost], origin: str, root: Path) -> list[str]:
-    """Estimate CPU hours and GPU hours of the jobs to be run."""
+def estimates(to_do: dict[str, int], costs: dict[str, Cost], origin: str, root: Path, devices: int = 1) -> list[str]:
+    """Estimate CPU hours and GPU hours of the jobs to be run, of trainings on `devices` GPUs each."""
     known = {rule: n for rule, n in to_do.items() if rule in costs}
     if not to_do:
         return ["Nothing to be done."]
     if not known:
         return ["No estimate of hours: no job of these rules has left a benchmark file in logs/ yet."]
     cpu_h = math.fsum(n * costs[rule].cpu_s for rule, n in known.items()) / 3600
-    gpu_h = math.fsum(n * costs[rule].wall_s for rule, n in known.items() if rule in _ON_GPU) / 3600
+    gpu_h = devices * math.fsum(n * costs[rule].wall_s for rule, n in known.items() if rule in _ON_GPU) / 3600
     lines = [f"Estimate:       {_hours(cpu_h)} CPU hours, from {origin}."]
     if gpu_h:
         where = "" if _had_gpu(root) else ", as measured without a GPU: an upper bound"
@@ -253,8 +254,12 @@ def _disk(study: Study) -> list[str]:
 
     needs = estimate(read_materials(catalog), root, study)
     disk, download = sum(need.disk for need in needs), sum(need.download for need in needs)
+    networks = trained(study, network_runs(study))
+    weights = sum(network.runs * network.size for network in networks)
+    unknown = [network.model for network in networks if not network.size]
+    left_out = f" (those of {', '.join(unknown)} not known)" if unknown else ""
     free = shutil.disk_usage(root).free
     return [
-        f"Disk:           {disk / 1e9:.3g} GB more (trained networks not counted), {download / 1e9:.3g} GB to"
-        f" download, {free / 1e9:.3g} GB free."
+        f"Disk:           {disk / 1e9:.3g} GB more, {download / 1e9:.3g} GB to download, {weights / 1e9:.3g} GB of trained"
+        f" networks in the end{left_out}; {free / 1e9:.3g} GB free."
     ]

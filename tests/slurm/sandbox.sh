@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # A throw-away SLURM of one machine for the tests: two nodes (cpu1, gpu1), four pretended GPUs, real queues, time limits
-# and out-of-memory kills; no cgroups, no systemd, no accounting database.
-#   tests/slurm/sandbox.sh start | stop | status          (needs root, and: apt-get install slurm-wlm munge)
+# and out-of-memory kills; no cgroups, no systemd; an accounting database (slurmdbd) only if it is asked for.
+#   tests/slurm/sandbox.sh start [--accounting] | stop | status     (needs root, and: apt-get install slurm-wlm munge;
+#                                                                  for accounting: slurmdbd mariadb-server too)
 # Everything is in $SLURM_SANDBOX (default /tmp/rhoflow-slurm) but for two links in /etc/slurm, because the jobstep
 # plugin takes SLURM_CONF away from its srun. Exit status 3: this machine cannot have one, and why.
 set -euo pipefail
 sandbox=${SLURM_SANDBOX:-/tmp/rhoflow-slurm}
 host=$(hostname -s)
 export SLURM_CONF="$sandbox/etc/slurm.conf"
+accounting=
+[ "${2:-}" != --accounting ] || accounting=slurmdbd
 
 cannot() {
   echo "$1" >&2
@@ -18,6 +21,9 @@ check() {
   local program file
   for program in munged slurmctld slurmd srun; do
     command -v "$program" >/dev/null || cannot "no $program: apt-get install --no-install-recommends slurm-wlm munge"
+  done
+  for program in ${accounting:+slurmdbd mariadbd mariadb-install-db}; do
+    command -v "$program" >/dev/null || cannot "no $program: apt-get install --no-install-recommends slurmdbd mariadb-server"
   done
   [ "$(id -u)" = 0 ] || cannot "the sandbox SLURM needs root (munged's key, devices of the pretended GPUs)"
   for file in slurm.conf gres.conf; do
@@ -71,7 +77,12 @@ InactiveLimit=0
 KillWait=2
 ReturnToService=2
 SlurmdParameters=config_overrides
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=accounting_storage/${accounting:-none}
+${accounting:+AccountingStorageHost=localhost
+AccountingStoragePort=16819
+AccountingStorageUser=root
+AccountingStoragePass=$sandbox/run/munge.sock
+AccountingStorageTRES=gres/gpu}
 # Sizes are pretended: tests wait more than they compute.
 NodeName=cpu1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=16 RealMemory=64000 State=UNKNOWN
 NodeName=gpu1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=16 RealMemory=64000 Gres=gpu:h100:4 Feature=h100 State=UNKNOWN
@@ -80,6 +91,51 @@ PartitionName=gpu Nodes=gpu1 MaxTime=1-00:00:00 DefMemPerCPU=500 State=UP
 CONF
   ln -sfn "$sandbox/etc/slurm.conf" /etc/slurm/slurm.conf
   ln -sfn "$sandbox/etc/gres.conf" /etc/slurm/gres.conf
+}
+
+database() {
+  local data="$sandbox/mysql" socket="$sandbox/run/mysql.sock"
+  [ -d "$data/mysql" ] || mariadb-install-db --no-defaults --user=root --datadir="$data" --skip-test-db \
+    --auth-root-authentication-method=normal >"$sandbox/log/mariadb-install.log" 2>&1
+  # The lock's timeout is the one that slurmdbd asks for.
+  mariadbd --no-defaults --user=root --datadir="$data" --socket="$socket" --port=13306 --bind-address=127.0.0.1 \
+    --pid-file="$sandbox/run/mariadbd.pid" --innodb-lock-wait-timeout=900 --skip-log-bin \
+    >"$sandbox/log/mariadbd.log" 2>&1 </dev/null &
+  answers_soon mariadb --no-defaults --user=root --socket="$socket" --execute "select 1"
+  mariadb --no-defaults --user=root --socket="$socket" --execute "create database if not exists slurm_acct_db;
+    create user if not exists 'slurm'@'127.0.0.1' identified by 'slurm';
+    create user if not exists 'slurm'@'localhost' identified by 'slurm';
+    grant all on slurm_acct_db.* to 'slurm'@'127.0.0.1'; grant all on slurm_acct_db.* to 'slurm'@'localhost';"
+  (umask 077 && cat >"$sandbox/etc/slurmdbd.conf") <<CONF
+AuthType=auth/munge
+AuthInfo=socket=$sandbox/run/munge.sock
+DbdHost=localhost
+DbdPort=16819
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort=13306
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct_db
+LogFile=$sandbox/log/slurmdbd.log
+PidFile=$sandbox/run/slurmdbd.pid
+CONF
+  slurmdbd
+  answers_soon sacctmgr --noheader list cluster
+  sacctmgr --immediate add cluster sandbox >/dev/null || true  # there already after a restart
+  sacctmgr --immediate add account demo Description=demo Organization=demo >/dev/null || true
+  sacctmgr --immediate add user root Account=demo AdminLevel=Admin >/dev/null || true
+}
+
+answers_soon() {
+  for _ in $(seq 150); do
+    "$@" >/dev/null 2>&1 && return
+    sleep 0.2
+  done
+  echo "no answer: $*" >&2
+  tail -n 5 "$sandbox"/log/*.log >&2
+  exit 1
 }
 
 both_idle() {
@@ -96,6 +152,7 @@ start() {
     configure
     munged --force --key-file="$sandbox/etc/munge.key" --socket="$sandbox/run/munge.sock" \
       --pid-file="$sandbox/run/munged.pid" --log-file="$sandbox/log/munged.log" --seed-file="$sandbox/run/munged.seed"
+    [ -z "$accounting" ] || database
     slurmctld
     slurmd -N cpu1
     slurmd -N gpu1
@@ -114,7 +171,7 @@ start() {
 stop() {
   local daemon file
   scancel --user root 2>/dev/null || true
-  for daemon in slurmd.cpu1 slurmd.gpu1 slurmctld munged; do
+  for daemon in slurmd.cpu1 slurmd.gpu1 slurmctld slurmdbd mariadbd munged; do
     file="$sandbox/run/$daemon.pid"
     [ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
   done
@@ -127,5 +184,5 @@ case ${1:-} in
   start) start ;;
   stop) stop ;;
   status) answers && sinfo --Node --format='%N %P %t %c %m %G' && squeue ;;
-  *) cannot "usage: $0 start | stop | status" ;;
+  *) cannot "usage: $0 start [--accounting] | stop | status" ;;
 esac

@@ -93,3 +93,9 @@ def test_jobs_that_share_a_slurm_job_ask_for_the_same_whatever_the_login_node(
     assert sums == [(1, int(mem_mb) * attempt, 60 * together * attempt)] * 4
     assert sums[0][1] <= NODE_MB
     assert sums[0][2] <= DAY_MIN
+
+
+def test_no_rule_has_retries_of_its_own(project: Path) -> None:
+    """All attempts of a rule's own retries would share one allocation and its memory."""
+    for path in [project / "Snakefile", *project.glob("rules/*.smk")]:
+        assert not re.search(r"^\s*retries\s*:", path.read_text(), re.MULTILINE), path
