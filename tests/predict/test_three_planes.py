@@ -21,7 +21,7 @@ def test_new_crystal_has_the_planes_of_the_study(demo: Path, content: str) -> No
         {"grid": {"shape": [8, 8, 8]}, "slices": {"planes": 3, "pixels": 16, "content": content, "png": False}}
     )
     file = demo / "NaCl_rocksalt/CHGCAR.xz"
-    (crystal,) = read_crystals([file], study, structure=None, images=True, level=None)
+    (crystal,) = read_crystals([file], study, structures=[], images=True, level=None)
     density = read_density(file, None)
     cut = slice_image(
         density.total,
