@@ -105,8 +105,8 @@ def main() -> None:
             undisturbed = study_of(whole, PROJECT, PROJECT / "resources/demo", CRYSTALS)
             status, said = undisturbed.ends("--", RUN)
             assert status == 0, said
+        facts = {"commit": commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
         for number, case in enumerate(wanted):
-            facts = {"commit": commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
             one = outcome(case, undisturbed, Path(folder) / str(number)) | facts
             print(json.dumps(one), flush=True)
             with keep.open("a") as file:
