@@ -260,6 +260,6 @@ def _disk(study: Study) -> list[str]:
     left_out = f" (those of {', '.join(unknown)} not known)" if unknown else ""
     free = shutil.disk_usage(root).free
     return [
-        f"Disk:           {disk / 1e9:.3g} GB more, {download / 1e9:.3g} GB to download, {weights / 1e9:.3g} GB of trained"
-        f" networks in the end{left_out}; {free / 1e9:.3g} GB free."
+        f"Disk:           {disk / 1e9:.3g} GB more, {download / 1e9:.3g} GB to download,"
+        f" {weights / 1e9:.3g} GB of trained networks in the end{left_out}; {free / 1e9:.3g} GB free."
     ]
