@@ -22,6 +22,7 @@ from rhoflow.report.methods import (
 )
 from rhoflow.report.methods_data import data_sentences, filtered, input_sentences
 from rhoflow.report.methods_models import model_sentences, training_sentences
+from rhoflow.report.provenance_inputs import rejections
 
 RECORD: dict[str, Any] = {
     "dataset": {
@@ -90,15 +91,20 @@ def test_crystals_left_at_each_filter_add_up(small_root: Path, study: Study) -> 
     # rejected.csv of the made-up results: one each at catalog and ingest, two at clean.
     assert filtered(small_root) == {"catalog": 1, "ingest": 1, "clean": 2}
     text = " ".join(data_sentences(small_root, study, RECORD))
-    assert "Of 42 crystals 41 after cataloguing, 40 after reading the densities, 38 after the outlier filter" in text
-    assert "38 crystals are used" in text
+    left = "Of 42 crystals 41 after cataloguing, 40 after reading the densities, 38 after the"
+    assert f"{left} choice of that version were left; 38 crystals are used" in text  # the frozen one
+    grown = RECORD | {"dataset": RECORD["dataset"] | {"version": None}}
+    assert f"{left} outlier filter were left" in " ".join(data_sentences(small_root, study, grown))
 
 
-def test_material_that_two_stages_reject_counts_at_the_first(tmp_path: Path) -> None:
+def test_material_that_two_stages_reject_counts_at_the_first_and_a_kept_one_at_none(tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
-    rows = ["material_id,stage,reason,detail", "a,slices,x,y", "a,grids,x,y", "b,slices,x,y"]
-    (tmp_path / "dataset/rejected.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "dataset/kept.csv").write_text("material_id,shard\nc,0000\nd,0000\n")
+    # c lacks one target of two, d has a cell that cannot be read: both are used for the rest.
+    rows = ["a,describe,x,y", "a,grids,z,y", "b,slices,x,y", "c,targets,property missing,y", "d,catalog,x,y"]
+    (tmp_path / "dataset/rejected.csv").write_text("\n".join(["material_id,stage,reason,detail", *rows]) + "\n")
     assert filtered(tmp_path) == {"grids": 1, "slices": 1}
+    assert rejections(tmp_path) == {"a": ("grids", "z"), "b": ("slices", "x")}
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rhoflow.config import Clean, DirectorySource, MaterialsProjectSource, SliceOptions, Source, Splits, Study
 from rhoflow.report import labels
+from rhoflow.report.provenance_inputs import STAGES, rejections
 from rhoflow.sources.materials_project.selection import LATTICES
 
-# Stages in the order in which a material meets them: (name in rejected.csv, in words).
-_STAGES = {
-    "catalog": "cataloguing",
-    "ingest": "reading the densities",
-    "grids": "the unified grid",
-    "slices": "cutting the plane",
-    "describe": "describing the structure",
-    "clean": "the outlier filter",
-    "targets": "asking for a target value",
-}
 _SPLITS = {
     "random": "by material",
     "composition": "so that no composition is in two parts",
@@ -37,10 +27,11 @@ def data_sentences(root: Path, study: Study, record: Mapping[str, Any]) -> list[
     sentences = [_source(study, data)]
     if data["version"]:
         sentences.append(f"The dataset is the frozen version {data['version']}.")
+    words = STAGES | ({"clean": "the choice of that version"} if data["version"] else {})
     left, steps = data["n"]["listed"], []
     for stage, n in filtered(root).items():
         left -= n
-        steps.append(f"{left} after {_STAGES.get(stage, stage)}")
+        steps.append(f"{left} after {words.get(stage, stage)}")
     kept = f"{data['n']['kept']} crystals are used."
     sentences.append(
         f"Of {data['n']['listed']} crystals {', '.join(steps)} were left; {kept}" if steps else f"All {kept}"
@@ -93,15 +84,8 @@ def _selection(source: Source) -> str:
 
 
 def filtered(root: Path) -> dict[str, int]:
-    """How many materials each stage was the first to reject, in the order of the stages."""
-    file = root / "dataset/rejected.csv"
-    if not file.exists():
-        return {}
-    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
-    order = [*_STAGES, *sorted(set(rows["stage"]) - set(_STAGES))]
-    first = rows.groupby("material_id")["stage"].agg(lambda stages: min(stages, key=order.index))
-    counted = first.value_counts()
-    return {stage: int(counted[stage]) for stage in order if stage in counted}
+    """How many materials each stage was the first to reject, in the order of the stages; kept ones never count."""
+    return dict(Counter(stage for stage, _ in rejections(root).values()))
 
 
 def input_sentences(study: Study) -> list[str]:
@@ -109,7 +93,7 @@ def input_sentences(study: Study) -> list[str]:
     shape = " x ".join(map(str, study.grid.shape))
     return [
         f"The {labels.FIELDS[study.field]} was brought onto a grid of {shape} points.",
-        _outliers(study.clean),
+        *([] if study.dataset_version else [_outliers(study.clean)]),
         *_image(study.slices),
         f"Texts are descriptions by robocrystallographer [[ganose2019]] at the levels {', '.join(study.levels)}"
         " (formula: the bare composition; keywords: sentences on it and bonds; all: the whole description).",

@@ -20,6 +20,16 @@ COLUMNS = (
     *("material_id", "shard", "status", "location", "bytes", "sha256"),
     *("task_id", "functional", "database_version"),
 )
+# Stages that reject, as rejected.csv names them, in the order in which a material meets them; in words.
+STAGES = {
+    "catalog": "cataloguing",
+    "ingest": "reading the densities",
+    "grids": "the unified grid",
+    "slices": "cutting the plane",
+    "describe": "describing the structure",
+    "clean": "the outlier filter",
+    "targets": "asking for a target value",
+}
 _TEXTS = ("task_id", "functional", "database_version")
 _REMOTE = ("s3://", "mp:")
 
@@ -34,8 +44,8 @@ def inputs_table(root: Path, source: Source, cache: Path | None = None) -> pd.Da
     cache : Path or None
         ``content-keys.json``, the hashes that the catalogue noted; a local file that is not in it is read.
     """
-    kept = set(read_kept(root)["material_id"]) if (root / KEPT).exists() else set()
-    why = rejections(root)
+    kept = _kept(root)
+    why = {key: ", ".join(out) for key, out in rejections(root).items()}
     texts = _texts(root)
     known = _known(cache)
     rows: dict[str, dict[str, Any]] = {
@@ -58,13 +68,24 @@ def inputs_table(root: Path, source: Source, cache: Path | None = None) -> pd.Da
     return table.astype({"bytes": "Int64"})
 
 
-def rejections(root: Path) -> dict[str, str]:
-    """First reason of each material that is out, by id: ``<stage>, <reason>``."""
+def rejections(root: Path) -> dict[str, tuple[str, str]]:
+    """First stage that rejected each material that is out, with its reason, by id.
+
+    A kept material may have rows in rejected.csv too: of targets that it lacks, or cells that cannot be read.
+    """
     file = root / "dataset/rejected.csv"
     if not file.exists():
         return {}
-    rows = pd.read_csv(file, dtype=str, keep_default_na=False).to_dict("records")
-    return {row["material_id"]: f"{row['stage']}, {row['reason']}" for row in reversed(rows)}
+    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    rows = rows[~rows["material_id"].isin(_kept(root))]
+    order = [*STAGES, *sorted(set(rows["stage"]) - set(STAGES))]
+    rows = rows.sort_values("stage", key=lambda stages: stages.map(order.index), kind="stable")
+    first = rows.drop_duplicates("material_id")
+    return {key: (stage, reason) for key, stage, reason in first[["material_id", "stage", "reason"]].to_numpy()}
+
+
+def _kept(root: Path) -> set[str]:
+    return set(read_kept(root)["material_id"]) if (root / KEPT).exists() else set()
 
 
 def public_location(path: str, source: Source) -> str:

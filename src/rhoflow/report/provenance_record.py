@@ -66,7 +66,7 @@ def make_record(places: Places, study: Study, code: Code) -> tuple[dict[str, Any
         "seeds": runs["seeds"],
         "dataset": _dataset(study, inputs),
         "splits": _splits(root, study),
-        "rejected": dict(sorted(Counter(rejections(root).values()).items())),
+        "rejected": dict(sorted(Counter(map(", ".join, rejections(root).values())).items())),
         "hardware": runs["hardware"],
         "software": runs["software"],
         "reporting": runs["reporting"],
