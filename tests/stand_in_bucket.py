@@ -46,27 +46,19 @@ class StandInBucket:
         content = self.objects.get(location)
         return Absent(refused=False) if content is None else Head(len(content), hashlib.md5(content).hexdigest())
 
-    def fetch(
-        self,
-        location: str,
-        path: Path,
-        *,
-        size: int | None = None,
-        sha256: str | None = None,
-        etag: str | None = None,
-    ) -> str:
+    def fetch(self, location: str, path: Path, **wanted: int | str | None) -> str:
         with self._lock:
             self.fetched.append(location)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         time.sleep(self.seconds)
         try:
-            return self._fetch(location, path, size, sha256, etag)
+            return self._fetch(location, path, wanted)
         finally:
             with self._lock:
                 self._at_once -= 1
 
-    def _fetch(self, location: str, path: Path, size: int | None, sha256: str | None, etag: str | None) -> str:
+    def _fetch(self, location: str, path: Path, wanted: dict[str, int | str | None]) -> str:
         fault = self.faults.get(location)
         if isinstance(fault, BaseException):
             raise fault
@@ -75,10 +67,10 @@ class StandInBucket:
         if location not in self.objects:
             raise RejectedMaterialError(Reason.NO_DENSITY, f"{location}: there is no such object")
         content = self.objects[location]
-        found = hashlib.sha256(content).hexdigest()
-        md5 = hashlib.md5(content).hexdigest()
-        if size not in (None, len(content)) or sha256 not in (None, found) or etag not in (None, md5):
+        sha256 = hashlib.sha256(content).hexdigest()
+        known = {"size": len(content), "sha256": sha256, "etag": hashlib.md5(content).hexdigest()}
+        if any(value not in (None, known[name]) for name, value in wanted.items()):
             raise RejectedMaterialError(Reason.CHECKSUM, f"{location}: not the one that was listed")
         with atomic(path) as part:
             part.write_bytes(content)
-        return found
+        return sha256

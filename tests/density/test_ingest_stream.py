@@ -256,6 +256,19 @@ def test_downloads_that_all_fail_stop_the_stage(shard: Shard, reason: Reason) ->
     assert not shard.store.exists()
 
 
+@pytest.mark.parametrize("n", [1, OUTAGE - 1])
+def test_shard_of_which_nothing_came_stops_the_stage_however_small(shard: Shard, n: int) -> None:
+    with_failing(shard, n, n)
+    with pytest.raises(StudyError, match=rf"none of its {n} downloads came.* mp-{n - 1:03d}: six tries"):
+        shard.run()
+    assert not shard.store.exists()
+
+
+def test_single_absent_object_is_a_rejection(shard: Shard) -> None:
+    with_failing(shard, 1, 1, Reason.NO_DENSITY)
+    assert shard.run().rejected["mp-000"]["reason"] == Reason.NO_DENSITY
+
+
 def test_absent_objects_that_nobody_listed_are_rejections(shard: Shard) -> None:
     with_failing(shard, OUTAGE + 1, OUTAGE, Reason.NO_DENSITY, listed=False)
     assert len(shard.run().rejected) == OUTAGE

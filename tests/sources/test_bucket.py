@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_mp import FakeMaterialsProject, Fault
+from urllib3.exceptions import SSLError
 
 from rhoflow.errors import Reason, RejectedMaterialError, StudyError
 from rhoflow.sources import bucket as bucket_module
@@ -207,13 +209,30 @@ def test_object_larger_than_any_density_is_not_fetched(
     assert "more than any density has" in rejected(bucket, location, tmp_path / "density").detail
 
 
-def test_no_server_at_all_is_a_rejection(
+def test_no_server_at_all_is_no_objects_fault(
     location: str, fake_mp: FakeMaterialsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    error = rejected(Bucket(wait=WAIT_S), location, tmp_path / "density")
-    assert error.reason is Reason.DOWNLOAD
-    assert "EndpointConnectionError" in error.detail
+    bucket = Bucket(wait=WAIT_S)
+    for ask in (lambda: bucket.fetch(location, tmp_path / "density"), lambda: bucket.head(location)):
+        with pytest.raises(StudyError, match=rf"EndpointConnectionError.*{TRIES} tries.*cannot be reached"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_encryption_of_a_body_is_tried_again(
+    bucket: Bucket, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, broken = bucket_module._write, [SSLError("bad record mac")]
+
+    def breaking(*arguments: Any) -> Any:
+        if broken:
+            raise broken.pop()
+        return write(*arguments)
+
+    monkeypatch.setattr(bucket_module, "_write", breaking)
+    bucket.fetch(location, tmp_path / "density")
+    assert (tmp_path / "density").stat().st_size > 0
 
 
 def test_full_disk_stops_the_study(

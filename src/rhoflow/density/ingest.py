@@ -160,6 +160,7 @@ class _Shard:
                 self._written = archive.size
 
             self.report.each(((entry["id"], entry) for entry in progress), make)
+            self._check_some_came()
 
     def _download(self, entry: Entry, files: Arrivals) -> Finished:
         """Make the record of a remote material, and save it at once."""
@@ -193,6 +194,17 @@ class _Shard:
                 f"ingest {self._name}: {OUTAGE} downloads failed one after the other, the last with: {error.detail};"
                 f" {_OUTAGE_ADVICE[error.reason]}, then run again: finished materials are kept"
             ) from error
+
+    def _check_some_came(self) -> None:
+        """Stop where not one download came, however few they are: rejections would stay when the network is back."""
+        remote = [entry["id"] for entry in self._entries if is_remote(entry)]
+        failed = {key for key, entry in self.report.rejected.items() if entry["reason"] == Reason.DOWNLOAD}
+        if remote and failed.issuperset(remote):
+            raise StudyError(
+                f"ingest {self._name}: none of its {len(remote)} downloads came; the last failed with:"
+                f" {self.report.rejected[remote[-1]]['detail']}. If only these fail, each time, leave them out of the"
+                " selection or list"
+            )
 
     def advice(self) -> str:
         """Say what the shard needs of the disk, and what would need less."""

@@ -62,6 +62,10 @@ class _DifferentError(TryAgainError):
     """Bytes arrived that are not the object's."""
 
 
+class _UnreachableError(TryAgainError):
+    """There was no connection, which is never an object's fault."""
+
+
 class Bucket:
     """Reader of public objects, for many threads at once.
 
@@ -103,6 +107,8 @@ class Bucket:
         ------
         RejectedMaterialError
             With `Reason.DOWNLOAD` if the bucket gave no answer in six tries.
+        StudyError
+            If it could not be reached in six tries.
         """
         bucket, key = split_location(location)
         try:
@@ -141,7 +147,7 @@ class Bucket:
             `Reason.NO_DENSITY` if there is no such object, `Reason.CHECKSUM` if what arrives is not what was
             announced, `Reason.DOWNLOAD` if six tries failed.
         StudyError
-            If `path` cannot be written, e.g. because the disk is full.
+            If the bucket could not be reached in six tries, or `path` cannot be written.
         """
         try:
             return self._ask(location, lambda: self._download(location, path, size, sha256, etag))
@@ -156,7 +162,12 @@ class Bucket:
         try:
             return retrying(self._wait)(lambda: self._try(request))
         except _DifferentError as error:
-            rejection = RejectedMaterialError(Reason.CHECKSUM, f"{location}: {error}; {TRIES} tries")
+            rejection: Exception = RejectedMaterialError(Reason.CHECKSUM, f"{location}: {error}; {TRIES} tries")
+        except _UnreachableError as error:
+            detail = (
+                f"{location}: {error}; {TRIES} tries. The bucket cannot be reached: check the network, HTTPS_PROXY"
+            )
+            rejection = StudyError(f"{detail} and AWS_ENDPOINT_URL_S3, then run again: what is done is kept")
         except TryAgainError as error:
             detail = f"{location}: {error}; {TRIES} tries; check the network, then run again"
             rejection = RejectedMaterialError(Reason.DOWNLOAD, detail)
@@ -166,17 +177,20 @@ class Bucket:
         """Send a request once, and sort what may go wrong into absent, passing and final."""
         from botocore import exceptions
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         try:
             return request()
         except exceptions.ClientError as error:
             raise _client_error(error.response) from error
+        except exceptions.ConnectionError as error:
+            raise _UnreachableError(f"{type(error).__name__}: {error}") from error
         except (
             exceptions.HTTPClientError,
-            exceptions.ConnectionError,
             exceptions.IncompleteReadError,
             exceptions.FlexibleChecksumError,
             ResponseParserError,
+            HTTPError,  # of a body whose encryption breaks: botocore lets it pass
         ) as error:
             raise TryAgainError(f"{type(error).__name__}: {error}") from error
 
@@ -254,7 +268,7 @@ def _check_head(location: str, head: Head, size: int | None, etag: str | None) -
             raise _changed(location, f"{what} {came} instead of {wanted}")
     if head.size > LARGEST:
         detail = f"{location}: {head.size} bytes, more than any density has ({LARGEST}); look at the object"
-        raise RejectedMaterialError(Reason.DOWNLOAD, detail)
+        raise RejectedMaterialError(Reason.UNREADABLE, detail)
 
 
 def _check_bytes(location: str, written: _Written, head: Head, sha256: str | None, *, md5_known: bool) -> None:
