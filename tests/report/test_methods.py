@@ -30,6 +30,7 @@ RECORD: dict[str, Any] = {
         "source": "materials_project",
         "database_versions": ["2025.09.25"],
         "functionals": {"GGA": 30, "GGA+U": 8},
+        "texts": {"fallback": 2, "robocrystallographer": 36},
         "n": {"listed": 42, "kept": 38, "rejected": 4},
     },
     "splits": {"parts": {"test": 6, "fold 0": 16, "fold 1": 16}},
@@ -58,6 +59,7 @@ def test_numbers_are_those_of_the_study(small_root: Path, study: Study) -> None:
         *("database 2025.09.25", "GGA (30), GGA+U (8)", "frozen version paper-1", "60 x 60 x 60", "(111) plane"),
         *("8 x 8 x 8 cells", "96 x 96 pixels", "Three parallel planes", "6 for the test and 32 in 3-fold"),
         *("512, 384, 256", "dropout 0.2", "learning rate 2e-05", "20 trials", "2.50 hours, of which 1.50 GPU hours"),
+        *("[[ganose2019]] (36) and of formula, symmetry and sites alone, where", "failed (2) at the levels"),
         *("NVIDIA H200", "commit abcdef012345", "lineage 0123456789ab", "bulk modulus [GPa]"),
     ):
         assert fact in text, fact
@@ -119,8 +121,8 @@ def test_material_that_two_stages_reject_counts_at_the_first_and_a_kept_one_at_n
     ],
 )
 def test_settings_change_the_words(config: dict[str, Any], told: str) -> None:
-    assert told in " ".join(input_sentences(load_study(config)))
-    assert told not in " ".join(input_sentences(load_study({})))
+    assert told in " ".join(input_sentences(load_study(config), {}))
+    assert told not in " ".join(input_sentences(load_study({}), {}))
 
 
 def test_default_networks_are_cited_by_their_papers() -> None:
@@ -131,6 +133,33 @@ def test_default_networks_are_cited_by_their_papers() -> None:
 
 def test_study_without_networks_tells_no_training() -> None:
     assert training_sentences(load_study({"models": ["llm"]})) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"training": {"finetune": {"epochs": 1, "layer_decay": 0.5}}}, "at most 1 epoch, learning rate 2e-05"),
+        ({"training": {"finetune": {"layer_decay": 0.5}}}, "decay 0.0001, learning rate times 0.5 from block to"),
+        ({"training": {"readout": {"clip_norm": 2}}}, "gradients no longer than 2), then"),
+        ({"training": {"precision": "auto"}}, "mixed precision with bfloat16 where the GPU has it."),
+        ({"image": {"augment": "published"}}, "flipped and turned at random, as published"),
+    ],
+)
+def test_settings_of_the_training_change_the_words(config: dict[str, Any], told: str) -> None:
+    text, plain = (
+        " ".join([*model_sentences(load_study(one)), *training_sentences(load_study(one))]) for one in (config, {})
+    )
+    assert told in text
+    assert told not in plain
+
+
+def test_text_says_nothing_of_parts_that_a_study_does_not_train() -> None:
+    clip, image = (" ".join(training_sentences(load_study({"models": [name]}))) for name in ("clip", "image"))
+    assert ("On a backbone stands" in clip, "stayed frozen" in clip) == (False, True)
+    assert ("On a backbone stands" in image, "stayed frozen" in image) == (True, False)
+    skipped = load_study({"training": {"finetune": {"epochs": 0}}})
+    assert "then all weights" in image
+    assert "all weights" not in " ".join(training_sentences(skipped))
 
 
 def test_folder_of_weights_is_named_without_its_way() -> None:

@@ -34,7 +34,7 @@ def paragraphs(root: Path, study: Study, record: Mapping[str, Any]) -> list[str]
         " ".join(sentences)
         for sentences in (
             data_sentences(root, study, record),
-            input_sentences(study),
+            input_sentences(study, record["dataset"]["texts"]),
             split_sentences(study.splits, record["splits"]["parts"]),
             model_sentences(study),
             training_sentences(study),

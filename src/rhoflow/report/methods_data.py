@@ -88,16 +88,26 @@ def filtered(root: Path) -> dict[str, int]:
     return dict(Counter(stage for stage, _ in rejections(root).values()))
 
 
-def input_sentences(study: Study) -> list[str]:
-    """Say what the field, the grid, the image and the text are."""
+def input_sentences(study: Study, texts: Mapping[str, int]) -> list[str]:
+    """Say what the field, the grid, the image and the text are; `texts` counts who wrote them."""
     shape = " x ".join(map(str, study.grid.shape))
     return [
         f"The {labels.FIELDS[study.field]} was brought onto a grid of {shape} points.",
         *([] if study.dataset_version else [_outliers(study.clean)]),
         *_image(study.slices),
-        f"Texts are descriptions by robocrystallographer [[ganose2019]] at the levels {', '.join(study.levels)}"
-        " (formula: the bare composition; keywords: sentences on it and bonds; all: the whole description).",
+        f"Texts are descriptions {_writers(texts)} at the levels {', '.join(study.levels)} (formula: the bare"
+        " composition; keywords: sentences on it and bonds; all: the whole description).",
     ]
+
+
+def _writers(texts: Mapping[str, int]) -> str:
+    words = {
+        "robocrystallographer": "by robocrystallographer [[ganose2019]]",
+        "materials_project": "that came with the source",
+        "fallback": "of formula, symmetry and sites alone, where robocrystallographer failed",
+    }
+    told = [f"{words[origin]} ({texts[origin]})" for origin in words if texts.get(origin)]
+    return " and ".join(told) or "of unknown origin"
 
 
 def _outliers(clean: Clean) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rhoflow.config import KNOWN_NETWORKS, Stage, Study
+from rhoflow.config import KNOWN_NETWORKS, FinetuneStage, ImageModel, Stage, Study
 from rhoflow.report import labels
 from rhoflow.training.names import LLM, baseline_kinds, plain_kinds
 
@@ -25,8 +25,8 @@ def model_sentences(study: Study) -> list[str]:
         size = f", resized to {image.size} pixels" if image.size else ""
         sentences.append(
             f"The image network is {_name(image.backbone)} of timm [[timm]]{_paper(image.backbone)}, started from"
-            f" {_weights(image.weights)}{size}. Where it looks was shown by Grad-CAM [[selvaraju2017]] in Captum"
-            " [[kokhlikyan2020]]."
+            f" {_weights(image.weights)}{size}.{_images(image)} Where it looks was shown by Grad-CAM"
+            " [[selvaraju2017]] in Captum [[kokhlikyan2020]]."
         )
     if "text" in study.models:
         text = study.language
@@ -45,6 +45,16 @@ def model_sentences(study: Study) -> list[str]:
         f"Baselines are the mean predictor, {', '.join(baselines)}, with scikit-learn [[pedregosa2011]]."
     )
     return sentences
+
+
+def _images(image: ImageModel) -> str:
+    changed = {
+        "none": "",
+        "published": " Training images were flipped and turned at random, as published [[massa2024]].",
+        "full": " Training images were shifted along the lattice, flipped and turned by quarters at random.",
+    }[image.augment]
+    side = " It reads the image's amplitude and the lattice constant too." if image.side_inputs else ""
+    return changed + side
 
 
 def _joint(study: Study) -> list[str]:
@@ -67,20 +77,38 @@ def _joint(study: Study) -> list[str]:
 
 def training_sentences(study: Study) -> list[str]:
     """Return the hyper-parameters; nothing where no network is trained."""
-    if not KNOWN_NETWORKS.keys() & set(study.models):
+    networks = [KNOWN_NETWORKS[name] for name in KNOWN_NETWORKS if name in study.models]
+    if not networks:
         return []
-    widths = ", ".join(map(str, study.readout.widths))
-    scaled = "standardised" if study.training.scaling == "standard" else "min-max scaled"
-    sentences = [
-        f"On a backbone stands a readout with layers of {widths} and one output; dropout {study.readout.dropout:g}.",
-        "Training has two stages with AdamW [[loshchilov2019]] on the mean squared error of the"
-        f" {scaled} target, with early stopping on the validation part:"
-        f" the readout on frozen features ({_stage(study.training.readout)}), then all weights"
-        f" ({_stage(study.training.finetune)}).",
-    ]
-    frozen = [level for level in study.levels if level in study.training.frozen_levels]
-    if frozen:
+    training = study.training
+    sentences = []
+    if any("readout" in network.sections for network in networks):
+        widths = ", ".join(map(str, study.readout.widths))
+        sentences.append(
+            f"On a backbone stands a readout with layers of {widths} and one output; dropout"
+            f" {study.readout.dropout:g}."
+        )
+    scaled = "standardised" if training.scaling == "standard" else "min-max scaled"
+    stages = [f"the readout on frozen features ({_stage(training.readout)})"] if training.readout.epochs else []
+    stages += (
+        [f"all weights ({_stage(training.finetune)}{_unfrozen(training.finetune)})"]
+        if training.finetune.epochs
+        else []
+    )
+    sentences.append(
+        f"AdamW [[loshchilov2019]] minimised the mean squared error of the {scaled} target, with early stopping on"
+        f" the validation part: {', then '.join(stages) or 'no stage was run'}."
+    )
+    frozen = [level for level in study.levels if level in training.frozen_levels]
+    if frozen and any("text" in network.reads for network in networks):
         sentences.append(f"With texts of the kind {_listed(frozen)}, backbones stayed frozen.")
+    if study.two_part:
+        sentences.append(
+            "Networks and baselines predict the chance of not being zero and the value of those that are not."
+        )
+    if training.precision != 32:
+        where = " where the GPU has it" if training.precision == "auto" else ""
+        sentences.append(f"Steps were computed in mixed precision with bfloat16{where}.")
     if study.search.models:
         sentences.append(
             f"For {_listed(study.search.models)}, hyper-parameters were chosen by Optuna [[akiba2019]]"
@@ -94,11 +122,25 @@ def training_sentences(study: Study) -> list[str]:
 
 
 def _stage(stage: Stage) -> str:
-    schedule = f", {stage.schedule} schedule" if stage.schedule != "constant" else ""
-    return (
-        f"at most {stage.epochs} epochs, learning rate {stage.learning_rate:g}, batches of {stage.batch_size},"
-        f" patience {stage.patience}, weight decay {stage.weight_decay:g}{schedule}"
-    )
+    facts = [
+        f"at most {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}",
+        f"learning rate {stage.learning_rate:g}",
+        f"batches of {stage.batch_size}",
+        f"patience {stage.patience}",
+        f"weight decay {stage.weight_decay:g}",
+        *([f"{stage.schedule} schedule"] if stage.schedule != "constant" else []),
+        *([f"gradients no longer than {stage.clip_norm:g}"] if stage.clip_norm else []),
+        *([f"steps of {stage.accumulate} batches"] if stage.accumulate > 1 else []),
+    ]
+    return ", ".join(facts)
+
+
+def _unfrozen(stage: FinetuneStage) -> str:
+    """Say where the blocks of the backbone are not all treated alike."""
+    facts = [f"learning rate times {stage.layer_decay:g} from block to block"] if stage.layer_decay < 1 else []
+    facts += [f"a further block unfrozen every {stage.unfreeze_every} epochs"] if stage.unfreeze_every else []
+    facts += [f"the last {stage.unfreeze_blocks} blocks alone"] if stage.unfreeze_blocks else []
+    return "".join(f", {fact}" for fact in facts)
 
 
 def _name(name: str) -> str:

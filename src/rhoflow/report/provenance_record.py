@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from rhoflow.config import Study
+from rhoflow.dataset.stores import store_path
 from rhoflow.materials.digests import digest_file, read_json
-from rhoflow.report.crystals import read_crystals
+from rhoflow.materials.shards import read_report, summary_path
+from rhoflow.report.crystals import kept_shards, read_crystals
 from rhoflow.report.lineage import fingerprints, trail
 from rhoflow.report.provenance import Code, collect_provenance
 from rhoflow.report.provenance_code import describe_code
@@ -64,7 +66,7 @@ def make_record(places: Places, study: Study, code: Code) -> tuple[dict[str, Any
         "code": {**asdict(code), **describe_code(places.project)},
         "config": public_settings(runs["config"]),
         "seeds": runs["seeds"],
-        "dataset": _dataset(study, inputs),
+        "dataset": _dataset(root, study, inputs),
         "splits": _splits(root, study),
         "rejected": dict(sorted(Counter(map(", ".join, rejections(root).values())).items())),
         "hardware": runs["hardware"],
@@ -80,7 +82,7 @@ def make_record(places: Places, study: Study, code: Code) -> tuple[dict[str, Any
     return record, inputs
 
 
-def _dataset(study: Study, inputs: pd.DataFrame) -> dict[str, Any]:
+def _dataset(root: Path, study: Study, inputs: pd.DataFrame) -> dict[str, Any]:
     """Which materials, from where, in which version."""
     kept = inputs[inputs["status"] == "kept"]
     frozen = Path("datasets") / f"{study.dataset_version}.json"
@@ -90,9 +92,20 @@ def _dataset(study: Study, inputs: pd.DataFrame) -> dict[str, Any]:
         "source": study.source.kind,
         "database_versions": sorted({str(one) for one in inputs["database_version"].dropna() if one}),
         "functionals": {str(key): int(n) for key, n in sorted(Counter(kept["functional"].dropna()).items()) if key},
+        "texts": _texts(root),
         "n": {"listed": len(inputs), "kept": len(kept), "rejected": len(inputs) - len(kept)},
         "bytes": int(kept["bytes"].fillna(0).sum()),
     }
+
+
+def _texts(root: Path) -> dict[str, int]:
+    """Who wrote the texts of the kept materials (`text.describe.Description.origin`), and how many."""
+    origins: Counter[str] = Counter()
+    for shard, ids in kept_shards(root).items():
+        store = store_path(root, "text", shard)
+        stats = read_report(store).stats if summary_path(store).exists() else {}
+        origins.update(stats[material_id]["origin"] for material_id in ids if material_id in stats)
+    return dict(sorted(origins.items()))
 
 
 def _splits(root: Path, study: Study) -> dict[str, Any]:
