@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def test_count_that_the_training_set_leaves_open_is_not_invented() -> None:
     counts = ElectronCounts(seen(("NaCl", 14, 1), ("K", 9, 1)))
     assert counts.expected({"Na": 2.0, "Cl": 1.0}) is None
     assert counts.expected({"Na": 1.0, "Cl": 1.0, "K": 1.0}) == pytest.approx(23, abs=ATOL)
+
+
+def test_memory_grows_with_the_training_crystals_not_with_their_square() -> None:
+    many = seen(*((f"Na{k % 7 + 1}Cl{k % 5 + 1}", 7.0 * (k % 7 + k % 5 + 2), 1.0) for k in range(2000)))
+    tracemalloc.start()
+    counts = ElectronCounts(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.expected({"Na": 1.0, "Cl": 1.0}) == pytest.approx(14, abs=ATOL)
+    assert peak < 8 * 2000**2 / 4
 
 
 def test_mixed_potentials_are_noticed() -> None:

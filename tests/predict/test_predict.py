@@ -18,7 +18,7 @@ from rhoflow.config import load_study
 from rhoflow.density.read import read_density
 from rhoflow.errors import StudyError
 from rhoflow.predict import Ensemble, export_model, predict, read_exported, read_study
-from rhoflow.predict.finished import PROVENANCE, _affine
+from rhoflow.predict.finished import PROVENANCE
 from rhoflow.report.provenance import Code, write_provenance
 from rhoflow.training.job import train_job
 
@@ -183,15 +183,18 @@ def test_structures_give_the_elements_of_files_without(image: Ensemble, demo: Pa
     assert [one.mean for one in twice] == [truth[0].mean] * 2
 
 
+def test_text_that_is_no_description_is_told_where_it_lacks_something(finished: Path, demo: Path) -> None:
+    text = read_study(finished, model="text")
+    whole = replace(text, card=text.card.model_copy(update={"level": "all"}))
+    told = [predict(one, [chgcar(demo, "MgO_rocksalt")])[0].warnings for one in (text, whole)]
+    assert told[0] == ()
+    assert "robocrystallographer did not describe it" in told[1][0]
+
+
 def test_splits_name_every_material_once(image: Ensemble) -> None:
     splits = image.card.splits
     assert sorted(one for ids in splits.values() for one in ids) == sorted(CRYSTALS)
     assert set(splits) == {"test", "fold0", "fold1"}
-
-
-def test_min_max_scaling_is_undone() -> None:
-    assert _affine({"min": 10.0, "max": 30.0}) == (10.0, 20.0)
-    assert _affine({"mean": 10.0, "std": 3.0}) == (10.0, 3.0)
 
 
 def test_side_inputs_are_made_as_the_study_makes_them(finished: Path, demo: Path, tmp_path: Path) -> None:

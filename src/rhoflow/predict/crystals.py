@@ -54,6 +54,8 @@ class NewCrystal:
         Amplitude of the slice [e/A^3] and lattice constant [A].
     text : str or None
         Of the level asked for.
+    undescribed : str or None
+        Why there is only the fall-back text, which lacks what the level has; None otherwise.
     """
 
     file: str
@@ -64,6 +66,7 @@ class NewCrystal:
     image: NDArray[np.float32] | None = None
     side: tuple[float, float] | None = None
     text: str | None = None
+    undescribed: str | None = None
 
     @property
     def formula(self) -> str | None:
@@ -112,6 +115,7 @@ class _Shard:
         self.images: dict[str, NDArray[np.float32]] = {}
         self.sides: dict[str, tuple[float, float]] = {}
         self.texts: dict[str, str] = {}
+        self.undescribed: dict[str, str] = {}
 
     def ingest(self, densities: Sequence[Path], structures: Sequence[Path]) -> None:
         plan = self.folder / "new.json"
@@ -149,7 +153,11 @@ class _Shard:
     def describe(self, level: str) -> None:
         store = self.folder / "text.jsonl"
         describe_shard(self.archive, store, timeout_s=self.study.text.timeout_s)
-        self.texts = {name: str(text[level]) for name, text in read_texts(store).items()}
+        texts = read_texts(store)
+        self.texts = {name: str(text[level]) for name, text in texts.items()}
+        if level != "formula":  # which both kinds of text open with
+            fallen = {name: str(text["note"]) for name, text in texts.items() if text["origin"] == "fallback"}
+            self.undescribed = fallen
 
     def crystal(self, name: str, file: str) -> NewCrystal:
         rejected = self.rejected.get(name, "").replace(name, file) or None
@@ -166,6 +174,7 @@ class _Shard:
             self.images.get(name),
             self.sides.get(name),
             self.texts.get(name),
+            self.undescribed.get(name),
         )
 
     def _note(self, report: ShardReport) -> None:

@@ -40,7 +40,8 @@ class ElectronCounts:
         self.elements = sorted({element for atoms in compositions for element in atoms})
         atoms = np.array([self._row(one) for one in compositions])
         electrons = np.array([one.electrons for one in seen])
-        _, sizes, directions = np.linalg.svd(atoms)
+        # The triangle of QR has the same singular values and directions, and as many rows as there are elements.
+        _, sizes, directions = np.linalg.svd(np.linalg.qr(atoms, mode="r"))
         rank = int((sizes > _NULL * sizes.max()).sum())
         self._open = directions[rank:]  # combinations of elements of which the training set says nothing
         self._of_element = np.linalg.lstsq(atoms, electrons, rcond=None)[0]

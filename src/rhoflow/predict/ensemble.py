@@ -122,6 +122,11 @@ def _state(crystal: NewCrystal, checks: Checks, unit: str, force: bool) -> Predi
     doubts, unchecked = checks.look(crystal)
     if doubts and not force:
         return Prediction(crystal.file, crystal.formula, unit, refused="; ".join(map(str, doubts)))
+    if crystal.undescribed:
+        unchecked.append(
+            f"robocrystallographer did not describe it ({crystal.undescribed}): the networks read a text of formula,"
+            " symmetry and sites alone"
+        )
     return Prediction(crystal.file, crystal.formula, unit, warnings=(*map(str, doubts), *unchecked))
 
 

@@ -115,25 +115,18 @@ def _sections(study: Study, of_network: Any) -> dict[str, Any]:
 
 def _run_card(root: Path, run: Run) -> RunCard:
     weights = run.key.folder(root) / WEIGHTS
-    offset, scale = _affine(run.metrics["scaler"])
+    scaler = run.metrics["scaler"]
     return RunCard(
         fold=run.key.fold,
         seed=run.key.seed,
         weights=weights.relative_to(root).as_posix(),
         sha256=digest_file(weights),
-        offset=offset,
-        scale=scale,
+        offset=scaler["mean"],
+        scale=scaler["std"],
         n=run.metrics["n"],
         metrics=run.metrics["metrics"],
         started_from={part: public_name(name) for part, name in run.metrics["training"]["weights"].items()},
     )
-
-
-def _affine(scaler: dict[str, float]) -> tuple[float, float]:
-    """Offset and scale of a scaler in metrics.json: standardisation, or the smallest and largest target."""
-    if "std" in scaler:
-        return scaler["mean"], scaler["std"]
-    return scaler["min"], scaler["max"] - scaler["min"]
 
 
 def public_name(weights: str) -> str:
