@@ -41,6 +41,19 @@ def test_order_after_a_resume_is_that_of_the_epoch():
     assert list(whole) == list(resumed)
 
 
+@given(**sizes, accumulate=st.integers(1, 5))
+def test_weights_make_every_step_the_mean_of_its_materials(n, size, accumulate):
+    batches = EvenBatches(range(n), size, seed=lambda epoch: epoch)
+    weights = batches.weights(accumulate)
+    steps = [slice(start, start + accumulate) for start in range(0, len(batches), accumulate)]
+    for step in steps:
+        of_all = sum(batches.sizes[step])
+        shares = [length / of_all for length in batches.sizes[step]]
+        assert [weight / accumulate for weight in weights[step]] == pytest.approx(shares)
+    if accumulate == 1:
+        assert weights == [1.0] * len(batches)
+
+
 def test_a_single_training_material_is_refused():
     with pytest.raises(ValueError, match="1 training material: BatchNorm needs at least 2"):
         EvenBatches([7], 8, seed=lambda epoch: epoch)

@@ -17,6 +17,7 @@ import tiny
 from rhoflow.config import Fusion, ReadoutStage
 from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS
+from rhoflow.properties import ZERO_UP_TO
 from rhoflow.training import pack as module
 from rhoflow.training.pack import run_digest, train_pack
 
@@ -372,3 +373,16 @@ def test_digest_depends_on_what_the_result_depends_on(tmp_path, tiny_encoder):
     assert digest(training=tiny.tiny_training(threads=2)) != base
     assert digest(frozen=True) != base
     assert digest(options=NETWORKS["image"].take_options(wider)) != base
+
+
+def test_digest_depends_on_what_counts_as_zero_where_there_are_two_parts(tmp_path, tiny_encoder, monkeypatch):
+    def digests(zero):
+        monkeypatch.setitem(ZERO_UP_TO, "k_vrh", zero)
+        options = tiny.tiny_options(tiny_encoder)
+        for one in (options, options.model_copy(update={"two_part": True})):
+            pack = tiny.tiny_pack(tmp_path, tiny_encoder, options=NETWORKS["image"].take_options(one))
+            yield run_digest(pack, pack.key(0, 0), tiny.tiny_data())
+
+    (one, two), (same, other) = digests(0.1), digests(0.2)
+    assert one == same
+    assert two != other

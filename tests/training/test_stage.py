@@ -194,12 +194,15 @@ class _Line(nn.Module):
         return batch["features"] @ self.weight
 
 
-def test_accumulated_step_has_the_gradient_of_all_its_materials(steps):
-    """12 training materials in three batches of four, accumulated, are a batch of 12."""
-    _run(_Line(), epochs=1, accumulate=3)
+@pytest.mark.parametrize(("accumulate", "materials"), [(3, [12]), (2, [8, 4])])
+def test_accumulated_step_has_the_gradient_of_all_its_materials(steps, accumulate, materials):
+    """12 training materials in three batches of four: a batch of 12, or of 8 and 4 where the last group is short."""
+    _run(_Line(), epochs=1, accumulate=accumulate, learning_rate=1e-9)
     _run(_Line(), epochs=1, batch_size=12)
-    assert len(steps) == 2
-    np.testing.assert_allclose(steps[0][0], steps[1][0], rtol=0, atol=CLOSE)
+    *grouped, whole = [gradients[0] for gradients in steps]
+    assert len(grouped) == len(materials)
+    mean = sum(n * gradient for n, gradient in zip(materials, grouped, strict=True)) / 12
+    np.testing.assert_allclose(mean, whole, rtol=0, atol=CLOSE)
 
 
 def test_cosine_schedule_is_half_a_wave_over_the_epochs():

@@ -71,6 +71,15 @@ class EvenBatches:
         """How many materials each batch of an epoch has, those of all processes together."""
         return [len(chunk) for chunk in torch.tensor_split(self.rows, self.n_batches)]
 
+    def weights(self, accumulate: int) -> list[float]:
+        """Factors on the mean losses of the batches that make a step's gradient the mean over all its materials.
+
+        Lightning averages over the processes and divides by `accumulate`, also in an epoch's last group of batches,
+        which may hold fewer; and batches may differ by one material.
+        """
+        groups = [self.sizes[start : start + accumulate] for start in range(0, self.n_batches, accumulate)]
+        return [self.share.weight(n) * (n * accumulate / sum(group)) for group in groups for n in group]
+
 
 def n_batches(n: int, size: int) -> int:
     """How many even batches of at most `size` hold n >= 2 materials, none of them alone."""

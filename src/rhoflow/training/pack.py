@@ -139,6 +139,8 @@ def run_digest(pack: Pack, key: RunKey, data: View) -> str:
     options = pack.options.model_dump(mode="json")
     chosen = dict(pack.chosen.get(key.fold, {}))
     settings = [options, training, chosen, pack.frozen, pack.unit]
+    if options["two_part"]:
+        settings.append(zero_up_to(pack.target))  # a study's own property brings its own
     return digest_json([key.name, data.digest(), settings, parents, code, versions])
 
 

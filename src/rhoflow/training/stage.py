@@ -71,8 +71,8 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         Changes training batches at random.
     share : Share
         Which part of each batch this process sees.
-    sizes : sequence of int
-        Of the whole training batches, where there are several processes.
+    weights : sequence of float
+        Factors on the mean losses of an epoch's training batches.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         layers: Layers | None = None,
         augment: Augment | None = None,
         share: Share = ALONE,
-        sizes: Sequence[int] = (),
+        weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -92,7 +92,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         self.layers = layers
         self.augment = augment
         self.share = share
-        self.sizes = sizes
+        self.weights = weights
         self.generator = torch.Generator()
         self.sums = {"train": 0.0, "val": 0.0}
 
@@ -108,10 +108,10 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         return adamw
 
     def training_step(self, item: Item, number: int) -> Tensor:
-        """Mean squared error of a batch, weighted so that the mean over all processes is that of the whole batch."""
+        """Mean squared error of a batch, weighted as `EvenBatches.weights` says."""
         batch, z = item
         loss = self._loss("train", (self.augment(batch, self.generator) if self.augment else batch, z))
-        return loss * self.share.weight(self.sizes[number]) if self.share.n > 1 else loss
+        return loss * self.weights[number]
 
     def start_epoch(self, epoch: int, seed: Callable[..., int]) -> None:
         """Set what an epoch (from 0) starts with: sums, random numbers of its own, learning rates, frozen blocks."""
@@ -285,7 +285,7 @@ def run_stage(
         }
         with engine.trainer(**how) as trainer, whole_batch_norm(model, share):
             trainer.fit(
-                Task(model, stage, state.optimizer, layers, augment, share, order.sizes),
+                Task(model, stage, state.optimizer, layers, augment, share, order.weights(stage.accumulate)),
                 loader(inputs, z, order),
                 loader(inputs, z, in_order(share.of(rows["val"]))),
             )
