@@ -138,7 +138,7 @@ def test_lineage_prints_the_way_back_and_notices_a_changed_table(made: Places, t
     table = made.root / "tables/results.csv"
     way = way_back(table)
     assert len(way["made_from"]["series"]) == 4
-    assert {Path(name).parts[0] for name in way["made_from"]["stores"]} == {"grids", "slices"}
+    assert {Path(name).parts[0] for name in way["made_from"]["stores"]} == {"grids", "slices", "text"}
     shown = format_way(way)
     assert f"lineage {way['lineage']}" in shown
     assert "... and 20 more" in shown
@@ -161,6 +161,31 @@ def test_searched_weights_go_back_to_what_was_chosen(small_root: Path) -> None:
     assert chosen[0] in ancestors(edges, "runs/image/k_vrh/none/fold0/seed0/metrics.json")
     assert not set(chosen) & set(ancestors(edges, "runs/quantiles-ridge/k_vrh/density/fold0/seed0/metrics.json"))
     assert by_kind(chosen)["searches"] == chosen
+
+
+def test_table_that_the_study_no_longer_has_is_not_in_the_trail(small_root: Path, study: Study) -> None:
+    for name in (
+        "tables/results.csv",
+        "tables/search.csv",
+        "tables/zeros.csv",
+        "figures/saliency.png",
+        "figures/x.png",
+    ):
+        (small_root / name).parent.mkdir(exist_ok=True)
+        (small_root / name).touch()
+    made = {name for name in trail(small_root, study) if name.startswith(("tables/", "figures/"))}
+    assert made == {"tables/results.csv", "figures/saliency.png"}
+
+
+def test_given_descriptions_lead_to_where_they_came_from(small_root: Path, study: Study) -> None:
+    plain = trail(small_root, study)
+    assert plain["text/0000.jsonl"] == ["raw/0000.h5"]
+    (small_root / "plan").mkdir(exist_ok=True)
+    (small_root / "plan/0000.texts.json.gz").touch()
+    given = trail(small_root, study)
+    assert given["text/0000.jsonl"] == ["raw/0000.h5", "plan/0000.texts.json.gz"]
+    assert given["plan/0000.texts.json.gz"] == ["catalog/materials.parquet"]
+    assert given["text/0001.jsonl"] == plain["text/0001.jsonl"]
 
 
 def test_figure_of_a_target_goes_back_to_its_series_alone(made: Places) -> None:
@@ -195,10 +220,10 @@ def test_secret_in_a_result_stops_the_step_and_leaves_no_crate(
     made: Places, study: Study, code: Code, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(made.root, tmp_path / "results/made-up")
-    (root / "tables/leak.txt").write_text(f"key {SECRET}")
+    (root / "tables/results.txt").write_text(f"key {SECRET}")
     monkeypatch.setenv("SOME_API_KEY", SECRET)
     with pytest.raises(
-        StudyError, match=r"leak\.txt holds the value of the environment variable SOME_API_KEY"
+        StudyError, match=r"results\.txt holds the value of the environment variable SOME_API_KEY"
     ) as told:
         write_provenance_folder(Places(root, made.logs, made.scratch, made.project), study=study, code=code)
     assert SECRET not in str(told.value)

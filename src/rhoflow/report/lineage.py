@@ -14,12 +14,12 @@ from typing import Any
 
 from rhoflow.config import Study
 from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE
-from rhoflow.dataset.stores import STORES
+from rhoflow.dataset.stores import STORES, store_path
 from rhoflow.materials.digests import digest_file, digest_json, read_json
 from rhoflow.materials.shards import digest_path
 from rhoflow.models.names import WEIGHTS
 from rhoflow.report.crystals import kept_shards
-from rhoflow.report.names import SALIENCY
+from rhoflow.report.names import SALIENCY, figure_names, table_names
 from rhoflow.report.runs import run_folders
 from rhoflow.training.names import LLM, METRICS, PREDICTIONS, PROVENANCE, READERS, base_of, parent_of, view_level
 from rhoflow.training.search.names import TABLE as SEARCH_TABLE
@@ -55,11 +55,17 @@ def trail(root: Path, study: Study) -> Edges:
         edges[search] = _of_search(root, study, search)
     for view in sorted({name for sources in edges.values() for name in sources if name.startswith("views/")}):
         edges[view] = [KEPT, TARGETS, SPLITS, *(f"{_store(view)}".format(shard=shard) for shard in shards)]
+    archives = [f"raw/{shard}.h5" for shard in shards]
+    # Every stage has a word in who is kept; runs, which lie in the archives, may bring target values.
+    edges[KEPT] = [CATALOG, *(_name(root, store_path(root, folder, shard)) for folder in STORES for shard in shards)]
     for store in sorted({name for sources in edges.values() for name in sources if _is_store(name)}):
         edges[store] = [f"raw/{_shard(store)}.h5"]
+        given = f"plan/{_shard(store)}.texts.json.gz"  # descriptions that came with the source
+        if store.startswith("text/") and (root / given).exists():
+            edges |= {store: [*edges[store], given], given: [SNAPSHOT if (root / SNAPSHOT).exists() else CATALOG]}
     edges |= {f"raw/{shard}.h5": [f"plan/{shard}.json"] for shard in shards}
     edges |= {f"plan/{shard}.json": [CATALOG] for shard in shards}
-    edges |= {KEPT: [f"grids/{shard}.zarr.zip" for shard in shards], TARGETS: [CATALOG], SPLITS: [KEPT]}
+    edges |= {TARGETS: [CATALOG, *archives], SPLITS: [KEPT]}
     if (root / SNAPSHOT).exists():
         edges[CATALOG] = [SNAPSHOT]
     return {name: edges[name] for name in sorted(edges)}
@@ -97,17 +103,17 @@ def _of_search(root: Path, study: Study, search: str) -> list[str]:
 
 
 def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
-    """Edges of tables and figures: a figure of one target is made from this target's series."""
+    """Edges of tables and figures: a figure of one target is made from this target's series.
+
+    Only what the study has: a table that it no longer has stays in its folder, with the lineage of another day.
+    """
     searches = [_name(root, path) for path in sorted(root.glob("search/*/*/*/fold*.json"))]
-    edges = {
-        _name(root, path): searches if path.name in SEARCH_TABLE else series
-        for path in sorted(root.glob("tables/*"))
-        if path.is_file()
-    }
-    for path in sorted(root.glob("figures/*")):
-        if path.suffix != ".json":
-            edges[_name(root, path)] = _of_figure(root, study, path.stem, series)
-    return edges
+    made = {f"tables/{name}": series for name in table_names(study)}
+    made |= {f"tables/{name}": searches for name in SEARCH_TABLE if study.search.models}
+    for name in [*figure_names(study), SALIENCY]:
+        sources = _of_figure(root, study, name, series)
+        made |= {f"figures/{name}.{suffix}": sources for suffix in ("png", "svg")}
+    return {name: sources for name, sources in made.items() if (root / name).is_file()}
 
 
 def _of_figure(root: Path, study: Study, name: str, series: list[str]) -> list[str]:
