@@ -6,9 +6,10 @@ from pathlib import Path
 
 from snakemake.exceptions import IncompleteCheckpointException, WorkflowError
 
-from rhoflow.config import load_study
+from rhoflow.config import KNOWN_NETWORKS, load_study
 from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE, image_level
 from rhoflow.errors import StudyError
+from rhoflow.models.names import WEIGHTS
 from rhoflow.orphans import remove_leftovers, stop_at_orphans
 from rhoflow.report.names import (
     FIGURE_INDEX,
@@ -284,14 +285,32 @@ def series_of(base):
     )
 
 
-def parent_weights(parent, pattern):
-    """Input function: weights of the runs that the job's runs are built on, if any, of the same folds and seeds."""
+def series_level(network):
+    """Text level of a network's series, as it stands in their paths."""
+    return "{level}" if "text" in KNOWN_NETWORKS[network].reads else NO_TEXT
+
+
+def levels_read(network):
+    """Levels of the views that a network reads: the images', the text's."""
+    levels = {"image": NO_TEXT, "text": "{level}"}
+    return [levels[what] for what in KNOWN_NETWORKS[network].reads]
+
+
+def parents_of(network):
+    """Networks that one is built on, in this study."""
+    possible = KNOWN_NETWORKS[network].parents
+    return [parent for parent in possible if parent in STUDY.fusion.parents]
+
+
+def parent_weights(network):
+    """Input function: weights of the runs that the job's runs are built on, of the same folds and seeds."""
 
     def of_job(wildcards):
-        if parent not in STUDY.fusion.parents:
-            return []
-        model = parent_of(wildcards.model, parent)
-        files = run_files(f"{model}/{pattern}", "model.safetensors")
+        files = []
+        for parent in parents_of(network):
+            series = parent_of(wildcards.model, parent)
+            pattern = f"{series}/{{target}}/{series_level(parent)}"
+            files += run_files(pattern, WEIGHTS, folds=series_folds(STUDY, network))
         return [file.format(**wildcards) for file in files]
 
     return of_job
@@ -374,24 +393,20 @@ def figure_files(name):
 
 def frozen(wildcards):
     """Parameter function: the option that keeps the backbones of a level frozen, where it should."""
-    return "--frozen" if wildcards.level in STUDY.training.frozen_levels else ""
+    kept = wildcards.get("level", NO_TEXT) in STUDY.training.frozen_levels
+    return "--frozen" if kept else ""
 
 
-def chosen(level):
+def chosen(wildcards):
     """Input function: what the search chose for the job's folds, where its network is searched."""
-
-    def of_job(wildcards):
-        base = base_of(wildcards.model)[0]
-        if base not in STUDY.search.models:
-            return []
-        folds = dict.fromkeys(run.split(":")[0] for run in job_runs(wildcards))
-        shown = level.format(**wildcards)
-        return [
-            f"{ROOT}/{chosen_file(base, wildcards.target, shown, fold)}"
-            for fold in folds
-        ]
-
-    return of_job
+    base = base_of(wildcards.model)[0]
+    if base not in STUDY.search.models:
+        return []
+    level = wildcards.get("level", NO_TEXT)
+    folds = dict.fromkeys(run.split(":")[0] for run in job_runs(wildcards))
+    return [
+        f"{ROOT}/{chosen_file(base, wildcards.target, level, fold)}" for fold in folds
+    ]
 
 
 def searched(wildcards):
@@ -419,17 +434,22 @@ GPU = int(shutil.which("nvidia-smi") is not None)
 
 def search_views(wildcards):
     """The views of what the network reads."""
-    levels = {"image": ["none"], "text": ["{level}"]}
-    return views(levels.get(wildcards.model, ["none", "{level}"]))(wildcards)
+    return views(levels_read(wildcards.model))(wildcards)
+
+
+def search_options(wildcards):
+    """Parameter function: what a search depends on, its network's sections among it."""
+    sections = KNOWN_NETWORKS[wildcards.model].sections
+    of_training = ["two_part", "training", "properties", "splits", "seeds", "models"]
+    return options("search", *sections, *of_training)
 
 
 def searched_parents(wildcards):
-    """What the search chose for the networks that a fusion network is built on."""
-    levels = {"image": "none", "text": wildcards.level}
+    """What the search chose for the networks that one is built on."""
     return [
-        f"{ROOT}/{chosen_file(parent, wildcards.target, level, wildcards.fold)}"
-        for parent, level in levels.items()
-        if wildcards.model == "fusion"
-        and parent in STUDY.fusion.parents
-        and parent in STUDY.search.models
+        f"{ROOT}/{chosen_file(parent, wildcards.target, series_level(parent), wildcards.fold)}".format(
+            **wildcards
+        )
+        for parent in parents_of(wildcards.model)
+        if parent in STUDY.search.models
     ]

@@ -33,20 +33,7 @@ rule search:
         root=root,
         scratch=SCRATCH,
         frozen=frozen,
-        options=options(
-            "search",
-            "image",
-            "language",
-            "readout",
-            "fusion",
-            "clip",
-            "two_part",
-            "training",
-            "splits",
-            "seeds",
-            "models",
-            "properties",
-        ),
+        options=search_options,
         code=code_of("search"),
     message:
         "Search settings of {wildcards.model} ({wildcards.level}) -> {wildcards.target}, fold {wildcards.fold}"

@@ -1,160 +1,55 @@
 # One job a pack: the folds and seeds of one target, level and model share a process (training.pack).
-# A rule makes a network and its variants, `image` and `image-f25`: the name says what is changed (section ablation).
 # A run's resume state lives in SCRATCH, which Snakemake never deletes: a killed job continues where it stopped.
 
 
-rule image:
-    input:
-        views(["none"]),
-        chosen("none"),
-    output:
-        run_files("{model}/{target}/none", *NETWORK_FILES),
-    log:
-        pack_file(f"{LOGS}/{{model}}/{{target}}", ".log"),
-    benchmark:
-        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}", ".tsv")
-    wildcard_constraints:
-        model=series_of("image"),
-    conda:
-        "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads * STUDY.training.devices
-    resources:
-        mem_mb=5000,
-        runtime=240,
-        gpu=GPU,
-        local_disk="",
-    params:
-        root=root,
-        scratch=SCRATCH,
-        runs=job_runs,
-        searched=searched,
-        options=options("image", "readout", "two_part", "training", "properties"),
-        code=code_of("train"),
-    message:
-        "Train {wildcards.model} -> {wildcards.target}"
-    shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level none --runs {params.runs} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
+# One rule a network, named as it is. A network and its variants (section ablation) are series of the same rule.
+for NETWORK, KNOWN in KNOWN_NETWORKS.items():
 
-
-rule text:
-    input:
-        views(["{level}"]),
-        chosen("{level}"),
-    output:
-        run_files("{model}/{target}/{level}", *NETWORK_FILES),
-    log:
-        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
-    benchmark:
-        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
-    wildcard_constraints:
-        model=series_of("text"),
-    conda:
-        "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads * STUDY.training.devices
-    resources:
-        mem_mb=5000,
-        runtime=240,
-        gpu=GPU,
-    params:
-        root=root,
-        scratch=SCRATCH,
-        runs=job_runs,
-        searched=searched,
-        frozen=frozen,
-        options=options("language", "readout", "two_part", "training", "properties"),
-        code=code_of("train"),
-    message:
-        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
-    shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q} 2>&1 | tee {log}"
-
-
-rule fusion:
-    input:
-        views(["none", "{level}"]),
-        chosen("{level}"),
-        parent_weights("image", "{target}/none"),
-        parent_weights("text", "{target}/{level}"),
-    output:
-        run_files("{model}/{target}/{level}", *NETWORK_FILES),
-    log:
-        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
-    benchmark:
-        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
-    wildcard_constraints:
-        model=series_of("fusion"),
-    conda:
-        "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads * STUDY.training.devices
-    resources:
-        mem_mb=5000,
-        runtime=240,
-        gpu=GPU,
-        local_disk="",
-    params:
-        root=root,
-        scratch=SCRATCH,
-        runs=job_runs,
-        searched=searched,
-        frozen=frozen,
-        options=options(
-            "image",
-            "language",
-            "readout",
-            "fusion",
-            "two_part",
-            "training",
-            "properties",
-        ),
-        code=code_of("train"),
-    message:
-        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
-    shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
-
-
-# On every partition of splits.repeats (the paper's trials of CLIP).
-rule clip:
-    input:
-        views(["none", "{level}"]),
-        chosen("{level}"),
-    output:
-        run_files(
-            "{model}/{target}/{level}", *NETWORK_FILES, folds=STUDY.splits.indices
-        ),
-    log:
-        pack_file(f"{LOGS}/{{model}}/{{target}}.{{level}}", ".log"),
-    benchmark:
-        pack_file(f"{LOGS}/benchmark/{{model}}.{{target}}.{{level}}", ".tsv")
-    wildcard_constraints:
-        model=series_of("clip"),
-    conda:
-        "../envs/rhoflow.yaml"
-    threads: STUDY.training.threads * STUDY.training.devices
-    resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=GPU,
-        local_disk="",
-    params:
-        root=root,
-        scratch=SCRATCH,
-        runs=job_runs,
-        searched=searched,
-        frozen=frozen,
-        options=options("clip", "two_part", "training", "properties"),
-        code=code_of("train"),
-    message:
-        "Train {wildcards.model} ({wildcards.level}) -> {wildcards.target}"
-    shell:
-        "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
-        " --level {wildcards.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
-        " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
+    rule:
+        name:
+            NETWORK
+        input:
+            views(levels_read(NETWORK)),
+            chosen,
+            parent_weights(NETWORK),
+        output:
+            run_files(
+                f"{{model}}/{{target}}/{series_level(NETWORK)}",
+                *NETWORK_FILES,
+                folds=series_folds(STUDY, NETWORK),
+            ),
+        log:
+            pack_file(f"{LOGS}/{{model}}/{{target}}.{series_level(NETWORK)}", ".log"),
+        benchmark:
+            pack_file(
+                f"{LOGS}/benchmark/{{model}}.{{target}}.{series_level(NETWORK)}",
+                ".tsv",
+            )
+        wildcard_constraints:
+            model=series_of(NETWORK),
+        conda:
+            "../envs/rhoflow.yaml"
+        threads: STUDY.training.threads * STUDY.training.devices
+        resources:
+            mem_mb=8000,
+            runtime=240,
+            gpu=GPU,
+            local_disk="",
+        params:
+            root=root,
+            scratch=SCRATCH,
+            level=series_level(NETWORK),
+            runs=job_runs,
+            searched=searched,
+            frozen=frozen,
+            options=options(*KNOWN.sections, "two_part", "training", "properties"),
+            code=code_of("train"),
+        message:
+            "Train {wildcards.model} ({params.level}) -> {wildcards.target}"
+        shell:
+            "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
+            " --level {params.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
+            " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
 
 
 VARIANT_BASELINES = [kind for kind in BASELINES if kind not in plain_kinds(BASELINES)]

@@ -211,7 +211,7 @@ def test_tables_with_text_from_outside_are_marked(project: Path) -> None:
 # Never text of a user or a file: paths made of the study's name, shard numbers and closed lists; options of our own.
 PLAIN = {
     *("root", "scratch", "runs", "shards", "levels", "keep", "snapshot", "given", "frozen", "searched", "series"),
-    *("logs", "images", "texts", "folds"),
+    *("logs", "images", "texts", "folds", "level"),
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rhoflow.config import Fusion, ImageModel
+from rhoflow.config import KNOWN_NETWORKS, Fusion, ImageModel
 from rhoflow.errors import StudyError
 from rhoflow.models.backbones import text_backbone
 from rhoflow.models.networks import NETWORKS, load_state, save_state
@@ -25,6 +25,14 @@ VARIANTS = {
     "fusion-side": ("fusion", BESIDE),
 }
 every_network = pytest.mark.parametrize("name", [*NETWORKS, *VARIANTS])
+
+
+@pytest.mark.parametrize("name", [*NETWORKS])
+def test_network_depends_on_the_sections_that_its_row_names(name):
+    """Its rule reruns when one of them changes, and only then."""
+    row = KNOWN_NETWORKS[name]
+    assert set(NETWORKS[name].options.model_fields) == {*row.sections, "two_part"}
+    assert NETWORKS[name].inputs == tuple(f"{what}s" for what in row.reads)
 
 
 def _entry(name):
