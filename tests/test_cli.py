@@ -90,6 +90,22 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("manifest", "<folder>/<study>/manifest.csv"),
+        ("fetch-weights", "the default study"),
+        ("preview", "the default study"),
+        ("doctor", "the default study"),
+    ],
+)
+def test_help_says_what_an_option_left_out_means(
+    command: str, default: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+    assert f"[default: ({default})]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_help_names_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
     text = capsys.readouterr().out

@@ -41,7 +41,9 @@ def results(
 @app.command()
 def manifest(
     study: Annotated[str, typer.Argument(help="name of the study")],
-    output: Annotated[Path | None, typer.Option(help="CSV to write [default: <folder>/<study>/manifest.csv]")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="CSV to write", show_default="<folder>/<study>/manifest.csv")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="where results are kept")] = Path("results"),
     ingested: Annotated[bool, typer.Option("--ingested", help="also what was read but not kept")] = False,
 ) -> None:
@@ -92,6 +94,8 @@ def predict(
     if output is not None:
         check_output(output)
     if study is not None:
+        if not study.is_dir():
+            raise StudyError(f"--study {study}: no such folder; give a study's folder of results, e.g. results/demo")
         ensemble = read_study(study, model=model, target=target, level=level)
     elif target or level:
         raise StudyError("--target and --level go with --study; the folder of an exported model holds one of each")
@@ -130,7 +134,9 @@ def export_model(
 
 @app.command(name="fetch-weights")
 def fetch_weights(
-    study: Annotated[Path | None, typer.Option(help="its YAML file [default: the default study]")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="the study's YAML file", show_default="the default study")
+    ] = None,
 ) -> None:
     """Download the weights that a study names, where there is a network: compute nodes have none (docs/models.md)."""
     from rhoflow.config import read_study_file
@@ -146,7 +152,9 @@ def fetch_weights(
 
 @app.command()
 def preview(
-    configfile: Annotated[Path | None, typer.Option(help="the study's YAML file [default: config.yaml]")] = None,
+    configfile: Annotated[
+        Path | None, typer.Option(help="the study's YAML file", show_default="the default study")
+    ] = None,
     profile: Annotated[Path, typer.Option(help="profile that the run will use")] = Path("profiles/default"),
     snakefile: Annotated[Path, typer.Option(help="of the workflow")] = Path("Snakefile"),
 ) -> None:
@@ -161,7 +169,9 @@ def preview(
 
 @app.command()
 def doctor(
-    study: Annotated[Path | None, typer.Option(help="its YAML file [default: the default study]")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="the study's YAML file", show_default="the default study")
+    ] = None,
     profile: Annotated[Path, typer.Option(help="profile that jobs are submitted with")] = Path("profiles/slurm"),
 ) -> None:
     """Check installation, GPU, disk, keys, weights and SLURM, and print the line to change for what is wrong."""

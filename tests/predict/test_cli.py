@@ -73,6 +73,7 @@ def test_export_then_predict(finished: Path, image: Ensemble, demo: Path, tmp_pa
     [
         ((), "give --study with --model"),
         (("--study", "results/x"), "give --study with --model"),
+        (("--study", "demo", "--model", "image"), "--study demo: no such folder; .* results/demo"),
         (("--model", "fusion"), "--model fusion: no such folder; .* add --study"),
         (("--model", ".", "--level", "all"), "--target and --level go with --study"),
         (("--model", ".", "--output", "x.xlsx"), "must end in .csv or .json"),
