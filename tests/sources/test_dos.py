@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-import requests
+from fake_mp import FakeMaterialsProject
 from pymatgen.electronic_structure.core import Spin
 from pymatgen.electronic_structure.dos import Dos
 
@@ -20,6 +20,7 @@ from rhoflow.materials.digests import write_json
 from rhoflow.materials.shards import read_report
 from rhoflow.sources import dos as dos_module
 from rhoflow.sources.dos import dos_shard
+from rhoflow.sources.materials_project import client
 from rhoflow.sources.retries import OUTAGE, TRIES
 
 from .test_runs import MAGNET
@@ -29,10 +30,13 @@ EXACT = 0.0
 PRINTED = 1e-9
 
 
-def _gather(folder: Path, **where: str | None):
-    """Store and report of a plan whose materials have their DOS in these places."""
+def _gather(folder: Path, *, listed: dict[str, str] | None = None, **where: str | None):
+    """Store and report of a plan whose materials have their DOS in these places, some with a listed digest."""
     plan, store = folder / "plan/0000.json", folder / "dos/0000.h5"
-    entries = [{"id": name.replace("_", "-"), "dos": place} for name, place in where.items()]
+    entries: list[dict] = [{"id": name.replace("_", "-"), "dos": place} for name, place in where.items()]
+    for entry in entries:
+        if entry["id"] in (listed or {}):
+            entry["checks"] = {"dos": {"blake3": listed[entry["id"]]}}
     write_json(plan, {"shard": "0000", "materials": entries})
     dos_shard(plan, store, wait_s=0.0)
     return store, read_report(store)
@@ -150,14 +154,10 @@ class FakeRester:
 @pytest.fixture
 def mp(monkeypatch: pytest.MonkeyPatch):
     """The Materials Project's client, whose DOS come from a test; retries and errors are the real ones."""
-    from rhoflow.sources.materials_project.client import Client
 
     def make(**answers: list[object]) -> FakeRester:
         rester = FakeRester({name.replace("_", "-"): list(values) for name, values in answers.items()})
-        opened = SimpleNamespace(session=SimpleNamespace(close=lambda: None), db_version="2026.1")
-        monkeypatch.setattr(Client, "_open", lambda self: opened)
-        monkeypatch.setattr(Client, "_route", lambda self, kind: rester)
-        monkeypatch.setenv("MP_API_KEY", "0123456789abcdef0123456789abcdef")
+        monkeypatch.setattr(client, "open_dos", lambda: rester)
         return rester
 
     return make
@@ -216,15 +216,27 @@ def test_densities_of_states_that_never_come_are_noted(tmp_path: Path, mp) -> No
     rester, (_, report) = _with_silent(tmp_path, mp, OUTAGE - 1)
     assert rester.asked.count("mp-0") == TRIES
     assert set(report.digests) == {f"mp-{OUTAGE - 1}", f"mp-{OUTAGE}"}
-    assert re.search(r"density of states of mp-0 in \d tries", report.stats["mp-0"]["note"])
+    assert re.search(r"density of states of mp-0 came from the bucket in \d tries", report.stats["mp-0"]["note"])
 
 
-def test_project_that_never_answers_stops_the_stage(tmp_path: Path, mp) -> None:
-    with pytest.raises(
-        StudyError, match=rf"dos 0000: no answer for {OUTAGE} densities of states in a row, .* mp-7 in"
-    ):
-        _with_silent(tmp_path, mp, OUTAGE)
+@pytest.mark.parametrize("silent", [OUTAGE, OUTAGE + 1])
+def test_bucket_that_never_answers_stops_the_stage(tmp_path: Path, mp, silent: int) -> None:
+    with pytest.raises(StudyError, match=rf"dos 0000: no answer for {OUTAGE} densities of states in a row"):
+        _with_silent(tmp_path, mp, silent)
     assert not (tmp_path / "dos/0000.h5").exists()
+
+
+def test_bucket_without_any_answer_stops_a_small_shard_too(tmp_path: Path, mp) -> None:
+    mp(mp_1=[OSError("reset")] * TRIES)
+    with pytest.raises(StudyError, match=r"dos 0000: no answer for 1 densities of states"):
+        _gather(tmp_path, a="mp:mp-1", b=None)
+
+
+def test_bad_answer_is_an_answer(tmp_path: Path, mp) -> None:
+    names = [f"mp_{k:02d}" for k in range(OUTAGE + 1)]
+    mp(**{name: [None] if k == 4 else [OSError("reset")] * TRIES for k, name in enumerate(names)})
+    _, report = _gather(tmp_path, **{name: f"mp:{name.replace('_', '-')}" for name in names})
+    assert "cannot be used" in report.stats["mp-04"]["note"]
 
 
 def test_answers_in_between_are_no_outage(tmp_path: Path, mp) -> None:
@@ -234,17 +246,15 @@ def test_answers_in_between_are_no_outage(tmp_path: Path, mp) -> None:
     assert set(report.digests) == {"mp-07", "mp-15"}
 
 
-def test_project_that_cannot_be_opened_stops_the_stage_at_once(tmp_path: Path, mp, monkeypatch) -> None:
-    from rhoflow.sources.materials_project.client import Client
-
-    def fail(_: Client) -> None:
-        raise requests.ConnectionError("no route to host")
-
-    rester = mp(mp_1=[POLARISED])
-    monkeypatch.setattr(Client, "_open", fail)
-    with pytest.raises(StudyError, match=r"no answer to heartbeat .*no route to host"):
-        _gather(tmp_path, a="mp:mp-1")
-    assert rester.asked == []
+def test_other_numbers_than_were_listed_are_noted(tmp_path: Path, mp) -> None:
+    mp(mp_1=[POLARISED], mp_2=[POLARISED])
+    digest = _gather(tmp_path, a="mp:mp-1")[1].digests["a"]
+    mp(mp_1=[POLARISED], mp_2=[POLARISED])
+    store, report = _gather(tmp_path, listed={"a": digest, "b": "0" * 64}, a="mp:mp-1", b="mp:mp-2")
+    assert report.digests == {"a": digest}
+    assert "not the density of states that was listed" in report.stats["b"]["note"]
+    with h5py.File(store) as file:
+        assert list(file) == ["a"]
 
 
 @pytest.mark.parametrize("task", ["mp-1'; DROP", "../x", ""])
@@ -261,35 +271,22 @@ def test_project_is_not_opened_for_local_files(tmp_path: Path, monkeypatch: pyte
     assert set(_gather(tmp_path, a=str(tmp_path / "dos.json"))[1].digests) == {"a"}
 
 
-def test_real_client_reads_the_projects_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mp) -> None:
-    """The client's own query on a Delta table of the project's layout, which here lies on the disk."""
-    import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
-    from mp_api.client.routes.materials.electronic_structure import DosRester
+def test_table_in_the_bucket_takes_neither_key_nor_api(
+    tmp_path: Path, fake_mp: FakeMaterialsProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's own query on a Delta table of the project's layout, in an S3 that is not Amazon's."""
+    from mp_api.client.core import utils
 
-    rows = {
-        "identifier": ["aaaaabmm", "aaaaabmn"],  # mp-1000 and mp-1001, as the table spells them
-        "energies": [ENERGIES.tolist()] * 2,
-        "efermi": [0.25, 0.5],
-        "spin_up_densities": [[0.0, 1.0, 2.0, 1.0, 0.0]] * 2,
-        "spin_down_densities": [[0.0, 3.0, 1.0, 0.0, 0.0], None],
-    }
-    write_deltalake(tmp_path / "total-dos", pa.table(rows))
-    client = DosRester.__new__(DosRester)
-    client._query_builder = None
-
-    table = DeltaTable(tmp_path / "total-dos")
-    client.query_builder.register("total_dos", table)
-
-    def local(bucket: str, prefix: str, label: str) -> tuple[str, DeltaTable]:
-        assert (bucket, prefix) == ("materialsproject-parsed", "core/electronic-structure/total-dos/")
-        return label, table
-
-    monkeypatch.setattr(client, "_get_delta_table", local)
-    rester = mp()
-    monkeypatch.setattr(rester, "get_dos_from_task_id", client.get_dos_from_task_id)
-    store, report = _gather(tmp_path, a="mp:mp-1000", b="mp:mp-1001", c="mp:mp-1002")
-    assert _arrays(store, "a")["down"].tolist() == [0.0, 3.0, 1.0, 0.0, 0.0]
-    assert set(_arrays(store, "b")) == {"energies", "total"}
-    assert _efermi(store, "b") == 0.5
-    assert "no density of states of mp-1002" in report.stats["c"]["note"]
+    monkeypatch.setattr(utils.MAPI_CLIENT_SETTINGS, "ENDPOINT", "http://127.0.0.1:9/")
+    monkeypatch.setenv("MP_API_KEY", "malformed")
+    having = [material for material in fake_mp.materials if material.dos_task]
+    for spin in (True, False):
+        material = next(material for material in having if bool(material.crystal.spin) is spin)
+        names = ("up", "down") if spin else ("total",)
+        store, report = _gather(tmp_path, a=f"mp:{material.dos_task.alpha}", c="mp:mp-999999999")
+        found = _arrays(store, "a")
+        assert set(found) == {"energies", *names}
+        np.testing.assert_allclose([found[name] for name in names], material.crystal.dos, rtol=0, atol=PRINTED)
+        np.testing.assert_allclose(found["energies"], material.crystal.energies, rtol=0, atol=PRINTED)
+        assert _efermi(store, "a") == pytest.approx(material.properties["efermi"], abs=PRINTED)
+        assert "no density of states of mp-999999999" in report.stats["c"]["note"]

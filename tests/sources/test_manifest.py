@@ -24,7 +24,7 @@ from rhoflow.properties import PROPERTIES, parse_column
 from rhoflow.sources.catalog import write_catalog
 from rhoflow.sources.manifest import FILES, lists_descriptions, manifest_fingerprint, read_manifest
 from rhoflow.sources.materials_project.snapshot import write_lines
-from rhoflow.sources.plan import plan_paths, read_plan_texts, write_plan
+from rhoflow.sources.plan import plan_paths, read_plan, read_plan_texts, write_plan
 from rhoflow.sources.publish import property_column, write_manifest
 from rhoflow.sources.rows import FIXED, Rows
 from rhoflow.sources.stable import parquet_bytes
@@ -373,7 +373,7 @@ def test_list_of_a_materials_project_study_rebuilds_its_texts_and_values(
             "etag": "0" * 32,
             "aeccar": [f"{bucket}/aeccar{k}s/{material_id}0.json.gz" for k in (0, 2)],
             "aeccar_bytes": [10, 20],
-            "dos_task": None,
+            "dos_task": f"{material_id}1" if text else None,
         }
         for material_id, text in texts.items()
     ]
@@ -383,12 +383,15 @@ def test_list_of_a_materials_project_study_rebuilds_its_texts_and_values(
     noted = {"aeccar0": "a0" * 32, "aeccar2": "a2" * 32}
     facts = {key: {"sha256": "ab" * 32, "bytes": 1000, "aeccar_sha256": noted} for key in texts}
     one, two = Path("results/made-up"), Path("results/two")
-    finish_study(MaterialsProjectSource(), [{"material_id": key} for key in texts], facts, field="all_electron")
+    wants = {"field": "all_electron", "dos": True}
+    finish_study(MaterialsProjectSource(), [{"material_id": key} for key in texts], facts, **wants)
+    ShardReport("dos", {"mp-1": "d0" * 32}, {"mp-3": {"note": "bad"}}).write(one / "dos/0000.h5")
 
     def catalogue(root: Path, source: Any, **given: Any) -> pd.DataFrame:
         table, rejected = root / "catalog/materials.parquet", root / "catalog/rejected.json"
-        how = {"n_shards": 1, "cache": Path("keys.json"), "field": "all_electron"}
-        write_catalog(source, table, rejected, **how, snapshot=given.get("snapshot"))
+        write_catalog(
+            source, table, rejected, n_shards=1, cache=Path("keys.json"), **wants, snapshot=given.get("snapshot")
+        )
         write_plan(table, root / "plan", 1, **given)
         return pd.read_parquet(table)
 
@@ -407,9 +410,10 @@ def test_list_of_a_materials_project_study_rebuilds_its_texts_and_values(
         second.drop(columns=apart), first.drop(columns=apart, errors="ignore"), check_exact=True
     )
     assert set(second["sha256"]) == {"ab" * 32}
-    assert [json.loads(cell) for cell in second["checks"]] == [
-        {role: {"sha256": sha} for role, sha in noted.items()}
-    ] * 3
+    aeccars = {role: {"sha256": sha} for role, sha in noted.items()}
+    of_dos = {"dos": {"blake3": "d0" * 32}}
+    assert [json.loads(cell) for cell in second["checks"]] == [aeccars | of_dos, aeccars, aeccars]
+    assert [entry["dos"] for entry in read_plan(two / "plan/0000.json")] == ["mp:mp-11", None, "mp:mp-31"]
 
 
 def test_list_without_descriptions_has_no_such_column(listed: Callable[..., ManifestSource]) -> None:

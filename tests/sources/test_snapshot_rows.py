@@ -91,8 +91,7 @@ def test_deformation_asks_for_no_part_of_an_all_electron_density(catalogue: Cata
         ({"density": f"{BUCKET}/chgcars/x.json.gz"}, {}, True),
         ({"properties": {"k_vrh": 1.0}}, {}, False),
         ({"text": None}, {}, False),
-        ({"dos_task": "mp-7"}, {}, False),
-        ({"dos_task": "mp-7"}, {"dos": True}, True),
+        ({"dos_task": "mp-7"}, {"dos": True}, False),  # no reason to fetch the density again
         ({"aeccar_bytes": [11, 20]}, {}, False),
         ({"aeccar_bytes": [11, 20]}, {"field": "all_electron"}, True),
         ({"aeccar_etags": ["1" * 32, "2" * 32]}, {}, False),

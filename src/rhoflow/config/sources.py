@@ -108,7 +108,7 @@ class MaterialsProjectSource(Section):
 
 
 class ManifestSource(Section):
-    """A published list of materials with checksums, to rebuild a dataset; needs no API key, except for `dos`."""
+    """A published list of materials with checksums, to rebuild a dataset; needs no API key."""
 
     kind: Literal["manifest"] = Field("manifest", description="where the materials come from")
     file: Path = Field(description="the list, as `rhoflow manifest` writes it")

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,14 +31,11 @@ from rhoflow.materials.ids import check_id
 from rhoflow.materials.shards import ShardReport
 from rhoflow.progress import track
 from rhoflow.sources.plan import read_plan
-from rhoflow.sources.retries import OUTAGE, WAIT_S, TryAgainError
+from rhoflow.sources.retries import OUTAGE, TRIES, WAIT_S, TryAgainError, retrying
+from rhoflow.sources.rows import CHECKS, TASK_DOS
 from rhoflow.sources.runs import read_packed
 from rhoflow.sources.vasprun import TotalDos, parse_total_dos
 
-if TYPE_CHECKING:
-    from rhoflow.sources.materials_project.client import Client
-
-TASK = "mp:"
 UNIT = "states/eV/cell"
 _MOST_POINTS = 1_000_000
 
@@ -56,7 +52,7 @@ def dos_shard(plan: Path, store: Path, *, wait_s: float = WAIT_S) -> ShardReport
     store : Path
         ``dos/<shard>.h5`` to write.
     wait_s : float
-        Scale of the backoff between tries of the Materials Project [s].
+        Scale of the backoff between tries of the Materials Project's bucket [s].
 
     Returns
     -------
@@ -66,80 +62,86 @@ def dos_shard(plan: Path, store: Path, *, wait_s: float = WAIT_S) -> ShardReport
     Raises
     ------
     StudyError
-        If the Materials Project is needed and cannot be reached, refuses the key, or gives no answer for `OUTAGE`
-        materials in a row.
+        If the bucket gives no answer for `OUTAGE` materials in a row, or for all that are asked for.
     """
     report = ShardReport("dos")
     materials = read_plan(plan)
-    with closing(_Project(wait_s)) as project, atomic(store) as part, h5py.File(part, "w") as file:
+    project = _Project(f"dos {plan.stem}", wait_s)
+    with atomic(store) as part, h5py.File(part, "w") as file:
         for material in track(materials, total=len(materials), what=f"dos {plan.stem}"):
             material_id = check_id(material["id"])
             try:
                 dos = _checked(_read(material["dos"], project), material["dos"])
+                arrays = _arrays(dos)
+                digest = digest_arrays(*arrays.values(), np.array([dos.efermi]))
+                _check_listed(digest, material)
             except RejectedMaterialError as error:
-                project.check_outage(f"dos {plan.stem}", error)
                 report.stats[material_id] = {"note": error.detail}
                 continue
-            arrays = _arrays(dos)
             group = file.create_group(material_id)
             group.attrs.update(efermi=dos.efermi, source=material["dos"])
             for name, values in arrays.items():
                 group.create_dataset(name, data=values, shuffle=True, compression="gzip", compression_opts=4)
-            digest = digest_arrays(*arrays.values(), np.array([dos.efermi]))
             report.accept(material_id, digest, points=len(dos.energies), spin=len(dos.densities) == 2)
+        project.check_answered()
     report.write(store)
     return report
 
 
 @dataclass
 class _Project:
-    """The Materials Project, asked for the first time when the first material needs it."""
+    """The Materials Project's table of densities of states, opened when the first material needs it."""
 
+    stage: str
     wait_s: float
-    client: Client | None = None
+    rester: Any = None
+    asked: int = 0
     silent: int = 0  # materials in a row that it gave no answer for
 
     def read(self, task_id: str) -> TotalDos:
         """Read the total density of states of a calculation."""
-        from rhoflow.sources.materials_project.client import Client, NoAnswerError, quiet_client
+        from rhoflow.sources.materials_project.client import open_dos, quiet_client
 
         check_id(task_id)  # it becomes part of a query
+        self.asked += 1
+        silent, self.silent = self.silent, 0
         with quiet_client():
-            client = self.client = self.client or Client(wait_s=self.wait_s)
+            self.rester = self.rester or open_dos()
             try:
-                found = client.ask(f"the density of states of {task_id}", lambda: _ask(client.dos, task_id))
-            except NoAnswerError as error:
-                self.silent += 1
-                raise RejectedMaterialError(Reason.DOWNLOAD, str(error)) from error
-        self.silent = 0
-        if not found:
+                dos = retrying(self.wait_s)(lambda: _ask(self.rester, task_id))
+            except TryAgainError as error:
+                self.silent = silent + 1
+                if self.silent >= OUTAGE:
+                    raise self._outage() from error
+                raise RejectedMaterialError(
+                    Reason.DOWNLOAD,
+                    f"no density of states of {task_id} came from the bucket in {TRIES} tries: {error}",
+                ) from error
+        if dos is None:
             raise RejectedMaterialError(
                 Reason.NO_FIELD, f"the Materials Project has no density of states of {task_id}, though it names it"
             )
-        dos: TotalDos = found[0]
         return dos
 
-    def check_outage(self, stage: str, last: RejectedMaterialError) -> None:
-        """Stop where it answers nothing: a study would go on as if there were no densities of states."""
-        if self.silent >= OUTAGE:
-            raise StudyError(
-                f"{stage}: no answer for {OUTAGE} densities of states in a row, the last with: {last.detail}. They"
-                " lie in the project's bucket: look at AWS_ENDPOINT_URL too"
-            ) from last
+    def check_answered(self) -> None:
+        """Stop where nothing came, however little was asked for: the study would go on as if there were nothing."""
+        if 0 < self.silent == self.asked:
+            raise self._outage()
 
-    def close(self) -> None:
-        """End the connection, if there is one."""
-        if self.client:
-            self.client.close()
+    def _outage(self) -> StudyError:
+        return StudyError(
+            f"{self.stage}: no answer for {self.silent} densities of states in a row. They lie in the Materials"
+            " Project's bucket: check the network, HTTPS_PROXY and AWS_ENDPOINT_URL, then run again"
+        )
 
 
-def _ask(rester: Any, task_id: str) -> list[TotalDos]:
-    """Ask for a density of states: a list of one, or none if the project has none."""
+def _ask(rester: Any, task_id: str) -> TotalDos | None:
+    """Ask for a density of states; None if the project has none."""
     try:
         dos = rester.get_dos_from_task_id(task_id)
         spins = sorted(dos.densities, key=lambda spin: -int(spin))  # up is 1, down -1
         densities = np.array([dos.densities[spin] for spin in spins], dtype=np.float64)
-        return [TotalDos(np.array(dos.energies, dtype=np.float64), densities, float(dos.efermi))]
+        return TotalDos(np.array(dos.energies, dtype=np.float64), densities, float(dos.efermi))
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # the document came, and is none
         raise RejectedMaterialError(
             Reason.BAD_DOCUMENT,
@@ -147,7 +149,7 @@ def _ask(rester: Any, task_id: str) -> list[TotalDos]:
         ) from None
     except Exception as error:  # of the object store and the query engine below the client, whatever they raise
         if "No DOS data found" in str(error):
-            return []
+            return None
         raise TryAgainError(f"{type(error).__name__} while reading the density of states") from None
 
 
@@ -157,8 +159,8 @@ def _read(where: str | None, project: _Project) -> TotalDos:
         raise RejectedMaterialError(
             Reason.NO_FIELD, "the source has no density of states: neither vasprun.xml nor dos.json, nor a DOS task"
         )
-    if where.startswith(TASK):
-        return project.read(where.removeprefix(TASK))
+    if where.startswith(TASK_DOS):
+        return project.read(where.removeprefix(TASK_DOS))
     path = Path(where)
     parse: Callable[[Any], TotalDos] = _parse_json if ".json" in path.name else parse_total_dos
     dos: TotalDos = read_packed(path, parse)
@@ -194,6 +196,16 @@ def _checked(dos: TotalDos, where: str) -> TotalDos:
             Reason.NOT_FINITE, f"{where}: a number is missing or not finite, or the energies do not ascend"
         )
     return dos
+
+
+def _check_listed(digest: str, entry: dict[str, Any]) -> None:
+    """Refuse a density of states of the Materials Project that is another one than a published list means."""
+    listed = entry.get(CHECKS, {}).get("dos", {}).get("blake3", digest)
+    if digest != listed:
+        raise RejectedMaterialError(
+            Reason.CHECKSUM,
+            f"{entry['dos']}: BLAKE3 {digest} instead of {listed}: not the density of states that was listed",
+        )
 
 
 def _arrays(dos: TotalDos) -> dict[str, NDArray[np.float64]]:

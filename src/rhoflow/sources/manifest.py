@@ -5,7 +5,7 @@ A CSV with a row a material, as `rhoflow manifest` writes it (`sources.publish`)
 - ``material_id``; ``location`` (``s3://<bucket>/<key>``, or a path relative to the folder of the files, with ``/``),
   ``bytes`` and ``sha256`` of its density file;
 - where the study used them, other files: ``structure``, ``run``, ``aeccar0`` .. ``aeccar2``, ``dos``, each with
-  ``<name>_sha256`` (empty: not checked);
+  ``<name>_sha256`` (empty: not checked). A ``dos`` may be ``mp:<task_id>``, with ``dos_blake3`` of its numbers;
 - ``task_id``, ``functional``, ``database_version``: where a calculated density comes from;
 - where the study has them, ``elastic_tensor`` and ``description``, the text that came with the material;
 - properties as in any table (`sources.table`): ``<key>_<unit>``.
@@ -29,7 +29,7 @@ from rhoflow.materials.digests import digest_json
 from rhoflow.materials.ids import check_id
 from rhoflow.sources.content import content_digests
 from rhoflow.sources.directory import ID, Stamp
-from rhoflow.sources.rows import AECCARS, CHECKS, DESCRIPTION, REMOTE, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, DESCRIPTION, REMOTE, TASK_DOS, Rows
 
 if TYPE_CHECKING:  # the Snakefile asks for the fingerprint each time it is read: pandas stays away from it
     from rhoflow.sources.table import PropertyTable
@@ -45,23 +45,29 @@ FILES = {
     "aeccar2": "aeccar2_path",
     "dos": "dos",
 }
+DOS_BLAKE3 = "dos_blake3"
 TEXTS = ("task_id", "functional", "database_version")
 FURTHER = ("elastic_tensor", DESCRIPTION)  # columns of lists that have any
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a cell that starts so for a formula
 _REMOTE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9!_.*'()/+=-]{1,1000}")
-_TASK_DOS = re.compile(r"mp:[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TASK_DOS = re.compile(rf"{TASK_DOS}[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 2**40
 
 
 class _File(NamedTuple):
-    """A file of a row: its column, the cell, where it lies (None: not on this disk), size and sha256 if given."""
+    """A file of a row: its column, the cell, where it lies (None: not on this disk), size and checksum if given."""
 
     column: str
     cell: str
     path: Path | None
     size: int | None
-    sha256: str
+    digest: str
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it is a density of states of the Materials Project, in a table instead of a file."""
+        return self.path is None and self.cell.startswith(TASK_DOS)
 
 
 def read_manifest(source: ManifestSource, cache: Path, *, field: str, dos: bool) -> Rows:
@@ -103,7 +109,7 @@ def read_manifest(source: ManifestSource, cache: Path, *, field: str, dos: bool)
             result.reject(table.ids[row], Reason.NO_PROPERTY, "; ".join(table.bad_cells[row]))
     result.rows = [_catalogue_row(table.ids[row], found[row], keys[row]) for row in rows]
     result.numbers = {key: values[rows] for key, values in table.numbers.items()}
-    own = {*FILES, BYTES, *(sha256_of(name) for name in FILES)}
+    own = {*FILES, BYTES, DOS_BLAKE3, *(sha256_of(name) for name in FILES)}
     result.texts = {
         name: [plain(cells[row]) for row in rows] for name, cells in table.texts.items() if name not in own
     }
@@ -120,7 +126,7 @@ def manifest_fingerprint(source: ManifestSource) -> str:
     for row in csv.DictReader(content.decode("utf-8", "replace").splitlines()):
         for column in FILES:
             cell = plain(row.get(column) or "")
-            if cell and not cell.startswith((REMOTE, "mp:")):
+            if cell and not cell.startswith((REMOTE, TASK_DOS)):
                 sha.update(f"{cell}\t{_state(folder / cell)}\n".encode("utf-8", "replace"))
     return sha.hexdigest()
 
@@ -187,15 +193,15 @@ def _files(cells: dict[str, str], folder: Path, wanted: list[str]) -> list[_File
         cell = cells.get(column, "")
         if not cell and column != LOCATION:
             continue
-        sha256 = cells.get(sha256_of(column), "").lower()
-        if not _SHA256.fullmatch(sha256) and (sha256 or column == LOCATION):
+        name = DOS_BLAKE3 if column == "dos" and cell.startswith(TASK_DOS) else sha256_of(column)
+        digest = cells.get(name, "").lower()
+        if not _DIGEST.fullmatch(digest) and (digest or column == LOCATION):
             raise RejectedMaterialError(
-                Reason.CHECKSUM,
-                f"{sha256_of(column)} = {sha256[:80]!r}: 64 hexadecimal digits are wanted; correct it",
+                Reason.CHECKSUM, f"{name} = {digest[:80]!r}: 64 hexadecimal digits are wanted; correct it"
             )
         path = None if _is_remote(column, cell) else folder / _relative(column, cell)
         size = _size(cells[BYTES]) if column == LOCATION else None
-        files.append(_File(column, cell, path, size, sha256))
+        files.append(_File(column, cell, path, size, digest))
     return files
 
 
@@ -239,7 +245,9 @@ def _keys(found: dict[int, list[_File]], ids: list[str], cache: Path, result: Ro
     keys = {}
     for row, local in stamps.items():
         try:
-            keys[row] = digest_json({file.column: _content(file, local, digests) for file in found[row]})
+            # A density of states of the project is fetched by a stage of its own.
+            files = [file for file in found[row] if not file.is_task]
+            keys[row] = digest_json({file.column: _content(file, local, digests) for file in files})
         except RejectedMaterialError as error:
             result.reject(ids[row], error.reason, error.detail)
     return keys
@@ -266,14 +274,14 @@ def _stamp(file: _File) -> Stamp:
 def _content(file: _File, local: dict[str, Stamp], digests: dict[str, str | OSError]) -> str:
     """Digest of a file, or what the list says of an object in a bucket."""
     if file.column not in local:
-        return file.sha256 or file.cell
+        return file.digest or file.cell
     digest = digests[local[file.column].path]
     if isinstance(digest, OSError):
         raise RejectedMaterialError(Reason.UNREADABLE, f"{digest}; check the file and its permissions")
-    if file.sha256 and digest != file.sha256:
+    if file.digest and digest != file.digest:
         raise RejectedMaterialError(
             Reason.CHECKSUM,
-            f"{file.path}: sha256 {digest}, the list says {file.sha256}; get the published file again",
+            f"{file.path}: sha256 {digest}, the list says {file.digest}; get the published file again",
         )
     return digest
 
@@ -283,9 +291,13 @@ def _catalogue_row(material_id: str, files: list[_File], key: str) -> dict[str, 
     row: dict[str, Any] = {ID: material_id, **dict.fromkeys(FILES.values())}
     row |= {FILES[file.column]: file.cell if file.path is None else f"{file.path}" for file in files}
     density, *others = files
-    known = {file.column: {"sha256": file.sha256} for file in others if file.sha256 and file.column != "dos"}
+    known = {
+        file.column: {"blake3" if file.is_task else "sha256": file.digest}
+        for file in others
+        if file.digest and (file.is_task or file.column != "dos")
+    }
     row |= {CHECKS: json.dumps(known, sort_keys=True)} if known else {}
-    return row | {"sha256": density.sha256, "size_bytes": density.size, "content_key": key}
+    return row | {"sha256": density.digest, "size_bytes": density.size, "content_key": key}
 
 
 def _state(path: Path) -> str:

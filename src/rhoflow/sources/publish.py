@@ -17,9 +17,20 @@ from rhoflow.materials.shards import read_report
 from rhoflow.progress import track
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.directory import ID
-from rhoflow.sources.manifest import BYTES, FILES, FORMULA, FURTHER, LOCATION, SHA256, TEXTS, folder_of, sha256_of
+from rhoflow.sources.manifest import (
+    BYTES,
+    DOS_BLAKE3,
+    FILES,
+    FORMULA,
+    FURTHER,
+    LOCATION,
+    SHA256,
+    TEXTS,
+    folder_of,
+    sha256_of,
+)
 from rhoflow.sources.plan import plan_paths, read_plan_texts
-from rhoflow.sources.rows import AECCARS, DESCRIPTION, REMOTE
+from rhoflow.sources.rows import AECCARS, DESCRIPTION, REMOTE, TASK_DOS
 
 Row = dict[str, Any]
 
@@ -49,7 +60,7 @@ def write_manifest(root: Path, output: Path, *, ingested: bool = False) -> int:
         If the study is not finished, or a local file is gone or was changed since.
     """
     study = _read_study(root)
-    facts = _ingested(root)
+    facts = _ingested(root, study)
     wanted = sorted(facts) if ingested else _kept(root)
     catalogue = {row[ID]: row for row in pq.read_table(root / "catalog/materials.parquet").to_pylist()}
     texts = {key: text for plan in plan_paths(root / "plan") for key, text in read_plan_texts(plan).items()}
@@ -86,11 +97,14 @@ def _kept(root: Path) -> list[str]:
     return sorted(kept[ID])
 
 
-def _ingested(root: Path) -> dict[str, Row]:
-    """Statistics of all materials that were ingested, by id."""
+def _ingested(root: Path, study: Study) -> dict[str, Row]:
+    """Statistics of all materials that were ingested, by id, with the digests of their densities of states."""
     facts: dict[str, Row] = {}
     for plan in plan_paths(root / "plan"):
         facts |= read_report(root / f"raw/{plan.stem}.h5").stats
+        digests = read_report(root / f"dos/{plan.stem}.h5").digests if study.dos else {}
+        for material_id in digests.keys() & facts.keys():
+            facts[material_id][DOS_BLAKE3] = digests[material_id]
     return facts
 
 
@@ -100,7 +114,9 @@ def _row(entry: Row, facts: Row, study: Study) -> Row:
     row: Row = {ID: entry[ID], BYTES: size}
     for column in _used_files(study):
         cell = entry.get(FILES[column])
-        if cell is not None:
+        if cell is not None and cell.startswith(TASK_DOS):
+            row[column], row[DOS_BLAKE3] = cell, facts.get(DOS_BLAKE3, "")
+        elif cell is not None:
             known = (facts.get("sha256") or entry.get("sha256")) if column == LOCATION else _noted(column, facts)
             row[column], row[sha256_of(column)] = _describe(entry[ID], cell, known, study.source)
     if not row[SHA256]:
@@ -129,7 +145,7 @@ def _used_files(study: Study) -> list[str]:
 
 def _describe(material_id: str, cell: str, known: str | None, source: Source) -> tuple[str, str]:
     """Location as the list gives it, and sha256 (empty for an object that nobody has checked)."""
-    if cell.startswith((REMOTE, "mp:")):
+    if cell.startswith(REMOTE):
         return cell, known or ""
     location = os.path.relpath(cell, _folder(source))
     if location.startswith("..") or not location.isprintable() or location != location.strip() or "\\" in location:
@@ -171,5 +187,5 @@ def _text(cell: str) -> str:
 def _columns(table: pd.DataFrame) -> list[str]:
     """Columns that hold something, in a fixed order."""
     files = [name for column in FILES if column != LOCATION for name in (column, sha256_of(column))]
-    wanted = [ID, LOCATION, BYTES, SHA256, *files, *TEXTS, *FURTHER, *map(property_column, PROPERTIES)]
+    wanted = [ID, LOCATION, BYTES, SHA256, *files, DOS_BLAKE3, *TEXTS, *FURTHER, *map(property_column, PROPERTIES)]
     return [name for name in wanted if name in table]

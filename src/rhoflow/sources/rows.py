@@ -25,11 +25,14 @@ TEXT_FIXED = (
 )
 FIXED = (*TEXT_FIXED, "size_bytes", "content_key", "shard")
 # A text column for sources that know more of their files: JSON of {role: {"bytes", "etag", "sha256"}}, each where
-# known, of the roles density, structure, run, aeccar0, aeccar1 and aeccar2; what arrives must be that.
+# known, of the roles density, structure, run, aeccar0, aeccar1 and aeccar2; what arrives must be that. Of a density
+# of states of the Materials Project {"dos": {"blake3"}}, the digest that the stage `dos` gives it.
 CHECKS = "checks"
 DESCRIPTION = "description"  # text column of sources that bring descriptions along
 # What the location of an object in a bucket begins with; other locations are local paths.
 REMOTE = "s3://"
+# What stands before the task id of a density of states of the Materials Project; it lies in a table, not in a file.
+TASK_DOS = "mp:"
 # All-electron files that a field is made of: AECCAR0 is the core, 1 the overlapped atoms, 2 the valence density.
 AECCARS: dict[str, tuple[int, ...]] = {"all_electron": (0, 2), "deformation": (1, 2)}
 

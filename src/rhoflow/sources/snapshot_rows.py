@@ -12,7 +12,7 @@ import numpy as np
 from rhoflow.materials.digests import digest_json
 from rhoflow.properties import PROPERTIES
 from rhoflow.sources.materials_project.snapshot import read_snapshot
-from rhoflow.sources.rows import AECCARS, CHECKS, Rows
+from rhoflow.sources.rows import AECCARS, CHECKS, TASK_DOS, Rows
 
 
 def snapshot_rows(snapshot: Path, *, field: str, dos: bool) -> Rows:
@@ -56,9 +56,9 @@ def snapshot_rows(snapshot: Path, *, field: str, dos: bool) -> Rows:
 def _row(material: dict[str, Any], aeccars: tuple[int, ...], *, dos: bool) -> dict[str, Any]:
     core, valence = material["aeccar"] or (None, None)
     parts = (core, None, valence) if aeccars == (0, 2) else (None, None, None)  # the project keeps no AECCAR1
-    dos_task = f"mp:{material['dos_task']}" if dos and material["dos_task"] else None
+    dos_task = f"{TASK_DOS}{material['dos_task']}" if dos and material["dos_task"] else None
     made_of = [material["density"], material["bytes"], material["etag"], *parts]
-    made_of += [material["aeccar_bytes"] if any(parts) else None, dos_task]
+    made_of += [material["aeccar_bytes"] if any(parts) else None]
     # Snapshots of earlier versions say nothing of these.
     etags = material.get("aeccar_etags") if any(parts) else None
     made_of += [etags] if etags else []

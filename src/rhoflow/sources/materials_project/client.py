@@ -27,10 +27,6 @@ _WHERE_KEYS_COME_FROM = (
 )
 
 
-class NoAnswerError(StudyError):
-    """`TRIES` tries failed in ways that may pass."""
-
-
 class Client:
     """A connection to the Materials Project.
 
@@ -41,7 +37,7 @@ class Client:
 
     Attributes
     ----------
-    summary, core, tasks, robocrys, elasticity, electronic_structure, dos : BaseRester
+    summary, core, tasks, robocrys, elasticity, electronic_structure : BaseRester
         The project's own clients of these routes; they give documents as dicts.
     database_version : str
         Date of the database's release, e.g. ``2025.09.25``.
@@ -49,7 +45,7 @@ class Client:
     Raises
     ------
     StudyError
-        If there is no key, it is malformed, or the server cannot be reached (`NoAnswerError`).
+        If there is no key, it is malformed, or the server cannot be reached.
     """
 
     def __init__(self, *, wait_s: float) -> None:
@@ -60,7 +56,7 @@ class Client:
         self._rester: MPRester = self._insist("heartbeat", self._open)
         self.database_version = str(self._rester.db_version) or "unknown"
         from mp_api.client.routes.materials.elasticity import ElasticityRester
-        from mp_api.client.routes.materials.electronic_structure import DosRester, ElectronicStructureRester
+        from mp_api.client.routes.materials.electronic_structure import ElectronicStructureRester
         from mp_api.client.routes.materials.materials import MaterialsRester
         from mp_api.client.routes.materials.robocrys import RobocrysRester
         from mp_api.client.routes.materials.summary import SummaryRester
@@ -68,7 +64,7 @@ class Client:
 
         self.summary, self.core, self.tasks = map(self._route, (SummaryRester, MaterialsRester, TaskRester))
         self.robocrys, self.elasticity = map(self._route, (RobocrysRester, ElasticityRester))
-        self.electronic_structure, self.dos = map(self._route, (ElectronicStructureRester, DosRester))
+        self.electronic_structure = self._route(ElectronicStructureRester)
 
     def close(self) -> None:
         """End the connection."""
@@ -87,7 +83,7 @@ class Client:
         Raises
         ------
         StudyError
-            If the key is refused, the request is not understood, or `TRIES` tries failed (`NoAnswerError`).
+            If the key is refused, the request is not understood, or `TRIES` tries failed.
         """
         documents: list[Any] = self._insist(what, lambda: _documents(request()))
         return documents
@@ -105,7 +101,7 @@ class Client:
         try:
             return retrying(self._wait_s)(lambda: self._try(what, request))
         except TryAgainError as error:
-            problem = NoAnswerError(
+            problem = StudyError(
                 f"the Materials Project gave no answer to {what} in {TRIES} tries: {error}. Check the network (this"
                 " step needs it; compute nodes often have none) and status.materialsproject.org, then run again:"
                 " finished pages are kept"
@@ -200,6 +196,21 @@ class Client:
         came, due = len(answer["data"]), max(0, min(limit, total - skip))
         if came < due:
             raise TryAgainError(f"a page with {came} of {due} documents")
+
+
+def open_dos() -> Any:
+    """Open the project's own client of its densities of states: a table in the public bucket, which takes no key."""
+    from mp_api.client.routes.materials.electronic_structure import DosRester
+
+    class BucketDos(DosRester):
+        """Does not ask the API for its heartbeat, which nothing in the bucket depends on."""
+
+        @staticmethod
+        def _get_heartbeat_info(endpoint: str) -> tuple[str, list[str]]:  # type: ignore[override]
+            return "", []
+
+    # Given no key, the client looks for the user's, and refuses to start if that is malformed.
+    return BucketDos(api_key="0" * 32, use_document_model=False, mute_progress_bars=True)
 
 
 def quiet_client() -> warnings.catch_warnings:
