@@ -8,10 +8,11 @@ from torch import nn
 
 from rhoflow.config import ImageModel, TextModel
 from rhoflow.errors import StudyError
-from rhoflow.models.backbones import ImageBackbone, image_backbone, mean_pool, text_backbone
+from rhoflow.models.backbones import ImageBackbone, image_backbone, mean_pool, most_tokens, text_backbone
 
 # isort: split
 import timm
+import transformers
 
 CLOSE = 1e-5
 IMAGES = np.linspace(-1, 1, 2 * 32 * 32, dtype=np.float32).reshape(2, 32, 32)
@@ -77,6 +78,24 @@ def test_long_texts_are_cut_and_counted(tiny_encoder):
     assert max(lengths) == 8
     assert lengths[1] < 8
     assert inputs.n_cut == 2
+
+
+SMALL = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+
+
+@pytest.mark.parametrize(("kind", "n"), [("Bert", 10), ("Roberta", 8), ("Albert", 10)])
+def test_longest_text_is_what_an_encoder_has_places_for(kind, n):
+    config = getattr(transformers, f"{kind}Config")(**SMALL, max_position_embeddings=10, pad_token_id=1)
+    model = getattr(transformers, f"{kind}Model")(config).eval()
+    assert most_tokens(model) == n
+    assert model(input_ids=torch.full((1, n), 5)).last_hidden_state.shape[1] == n
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, n + 1), 5))
+
+
+def test_token_limit_beyond_the_encoder_is_refused(tiny_encoder):
+    with pytest.raises(StudyError, match=r"language\.max_tokens = 65: .* has places for 64 tokens; set it to 64 or"):
+        text_backbone(TextModel(backbone=str(tiny_encoder), max_tokens=65))
 
 
 def test_packaged_sentence_vectors_agree_with_sentence_transformers():

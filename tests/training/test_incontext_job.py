@@ -214,6 +214,7 @@ def test_tokens_are_those_of_texts_and_images(endpoint: FakeEndpoint, root: Path
     assert (CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE) == (2.5, 4)
     assert estimate([body], job.store, job.options).input_tokens == 4 + 12 + 4 + 4 + 85
     assert "cost unknown: set llm.input_usd_per_million" in str(estimate([body], job.store, job.options))
+    assert estimate([body, body], job.store, job.options) == estimate([body], job.store, job.options)  # asked once
 
 
 def test_model_that_never_gives_a_number_stops_the_job_with_its_reasons(endpoint: FakeEndpoint, root: Path) -> None:

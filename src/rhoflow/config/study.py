@@ -121,8 +121,8 @@ class Study(Section):
     clip: Clip = Clip()
     two_part: bool = Field(
         False,
-        description=f"for targets that are zero for many crystals ({', '.join(ZERO_UP_TO)}, and no others): networks"
-        " and baselines predict the chance of not being zero and the value of those that are not (docs/models.md)",
+        description=f"for targets that are zero for many crystals ({', '.join(ZERO_UP_TO)}, and properties with"
+        " zero_up_to; no others): networks and baselines predict the chance of not being zero and the value of those that are not (docs/models.md)",
     )
     training: Training = Training()
     search: Search = Search()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -273,7 +274,7 @@ def text_backbone(options: TextModel) -> TextBackbone:
     Raises
     ------
     StudyError
-        If the folder or package is missing, or its weights do not fit its architecture.
+        If the folder or package is missing, its weights do not fit its architecture, or texts may be too long for it.
     """
     folder = locate(options.backbone)
     folder = folder.parent if folder.is_file() else folder
@@ -285,7 +286,21 @@ def text_backbone(options: TextModel) -> TextBackbone:
             model = _pretrained_encoder(folder)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # a layer on the first token that mean and cls pooling do not read
+    if options.max_tokens > (most := most_tokens(model)):
+        raise StudyError(
+            f"language.max_tokens = {options.max_tokens}: {options.backbone} has places for {most:.0f} tokens;"
+            f" set it to {most:.0f} or less"
+        )
     return TextBackbone(model, tokenizer, pooling=options.pooling, max_tokens=options.max_tokens)
+
+
+def most_tokens(model: nn.Module) -> float:
+    """Longest text that an encoder has learnt places for [tokens]; infinite where it has no table of them."""
+    places = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if not isinstance(places, nn.Embedding):
+        return math.inf
+    first = 0 if places.padding_idx is None else places.padding_idx + 1  # RoBERTa counts from behind the padding's
+    return places.num_embeddings - first
 
 
 def _pretrained_encoder(folder: Path) -> nn.Module:

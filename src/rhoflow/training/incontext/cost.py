@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rhoflow.config import LanguageModelInContext
@@ -52,10 +53,14 @@ class Estimate:
 
 
 def estimate(bodies: Iterable[dict[str, Any]], store: AnswerStore, options: LanguageModelInContext) -> Estimate:
-    """Add up what is not answered yet; the bodies are taken one by one."""
+    """Add up what is not answered yet; the bodies are taken one by one, and one that comes again costs nothing."""
     calls = answered = sent = 0
+    seen: set[Path] = set()
     for body in bodies:
-        if body in store:
+        if (path := store.path(body)) in seen:
+            continue
+        seen.add(path)
+        if path.exists():
             answered += 1
         else:
             calls += 1
