@@ -17,7 +17,10 @@ from rhoflow import cli
 from rhoflow.config import Study, load_study
 from rhoflow.errors import StudyError
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "studies/*.yaml")
+PAGES = (
+    *("*.md", "docs/*.md", "changelog.d/*.md", "studies/*.yaml"),
+    *("resources/demo/README.md", "src/rhoflow/density/form_factors.md"),
+)
 # Folders of the project that a path may start with; results, logs and scratch are made, not shipped.
 SHIPPED = {
     *("benchmarks", "changelog.d", "docs", "envs", "profiles", "resources"),
@@ -38,11 +41,11 @@ def snippets(text: str) -> list[str]:
     return [*spans, *lines, *re.findall(r"^#.*(snakemake --.*)$", text, flags=re.MULTILINE)]
 
 
-def missing(text: str) -> list[str]:
+def missing(text: str, page: str = "README.md") -> list[str]:
     """Everything that a page names and the project does not have."""
     found = snippets(text)
     checks = (_targets, _commands, _options, _paths, _rules, _keys)
-    return [problem for check in checks for problem in check(found)] + list(_links(text))
+    return [problem for check in checks for problem in check(found)] + [*_prose(text), *_links(text, PROJECT / page)]
 
 
 def _targets(found: list[str]) -> Iterator[str]:
@@ -86,10 +89,28 @@ def _there(root: Path, pattern: str) -> bool:
     return any(root.glob(pattern.rstrip("/")))
 
 
-def _links(text: str) -> Iterator[str]:
-    for target in re.findall(r"\]\(([^)#]+)", text):
-        if not target.startswith("http") and not any((PROJECT / base / target).exists() for base in ("", "docs")):
+def _prose(text: str) -> Iterator[str]:
+    """Pages that a sentence names without a mark-up, e.g. (docs/models.md)."""
+    for word in re.findall(r"(?<![\w/.])docs/[\w-]+\.\w+", re.sub(r"`[^`\n]+`|\]\([^)]*\)", "", text)):
+        if not (PROJECT / word).exists():
+            yield word
+
+
+def _links(text: str, page: Path) -> Iterator[str]:
+    """Links, which begin at the folder of their page, to files or headings that are not there."""
+    for target in re.findall(r"\]\(([^)]+)", text):
+        file, _, heading = target.partition("#")
+        linked = page.parent / file if file else page
+        if target.startswith("http"):
+            continue
+        if not linked.exists() or (heading and heading not in _headings(linked.read_text())):
             yield target
+
+
+def _headings(text: str) -> set[str]:
+    """Headings as a link names them: small letters, dashes for blanks, no other marks."""
+    lines = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def _rules(found: list[str]) -> Iterator[str]:
@@ -155,7 +176,7 @@ def _refused(parts: list[str], text: str, value: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_page_names_nothing_that_is_not_there(page: str) -> None:
-    assert missing(TEXTS[page]) == []
+    assert missing(TEXTS[page], page) == []
 
 
 @pytest.mark.parametrize(
@@ -169,6 +190,9 @@ def test_page_names_nothing_that_is_not_there(page: str) -> None:
         "`density/reed.py`",
         "`rules/<stage>.snk`",
         "[text](docs/nowhere.md)",
+        "[text](config.md)",
+        "[text](docs/studies.md#nowhere)",
+        "more of it (docs/nowhere.md)",
         "`snakemake --profile profiles/default --until plans`",
         "`snakemake --configfile studies/nothing.yaml`",
         "`slices.pixel`",
@@ -190,7 +214,7 @@ def test_what_is_not_there_is_found(wrong: str) -> None:
         "`make demo`",
         "`rhoflow results demo --folder x`",
         "`docs/config.md`, `density/read.py`, `rules/*.smk`, `src/rhoflow/<room>/`",
-        "[text](docs/config.md) and [text](config.md)",
+        "[text](docs/config.md), [text](docs/conventions.md#splits) and (docs/config.md)",
         "`slices.window.cells: 8`, `source.space_groups`, `clean.fences`, `levels`",
         "`results/<study>/report.html`, `text/<shard>.jsonl`",
     ],
