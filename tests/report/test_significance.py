@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhoflow.report.significance import corrected_t_test, detectable_difference, holm, swap_p
+from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm, swap_p
 from rhoflow.report.statistics import bootstrap_difference
 
 EXACT = 1e-12
@@ -81,18 +81,24 @@ def test_holm_lies_between_no_correction_and_bonferronis(p: list[float]) -> None
     assert found[np.argmin(p)] == pytest.approx(min(1.0, len(p) * min(p)), abs=EXACT)
 
 
-def test_detectable_difference_of_the_normal_distribution() -> None:
+def test_detectable_difference_of_many_is_that_of_the_normal_distribution() -> None:
     """Standard normal quantiles 1.959964 and 0.841621."""
-    assert detectable_difference(2.0, level=0.05) == pytest.approx(2 * (1.959964 + 0.841621), abs=2e-6)
+    found = detectable_difference(2.0, level=0.05, dof=1e7)
+    assert found == pytest.approx(2 * (1.959964 + 0.841621), abs=3e-6)
 
 
-def test_detectable_difference_is_found_four_times_in_five() -> None:
-    """Simulated: 20,000 t-tests of 15 values whose true mean is the detectable difference; three standard errors."""
-    n, level = 15, 0.01
+@pytest.mark.parametrize(("n", "comparisons"), [(3, 21), (5, 6), (15, 5)])
+def test_detectable_difference_is_found_four_times_in_five(n: int, comparisons: int) -> None:
+    """Simulated: 20,000 t-tests of n values whose true mean is the detectable difference; three standard errors."""
+    level = LEVEL / comparisons
     true = detectable_difference(1 / np.sqrt(n), level=level, dof=n - 1)
     values = np.random.default_rng(2).normal(true, 1.0, (20_000, n))
     power = np.mean(scipy.stats.ttest_1samp(values, 0.0, axis=1).pvalue < level)
-    assert power == pytest.approx(0.8, abs=0.01 + 0.02)  # and Bloom's approximation
+    assert power == pytest.approx(0.8, abs=0.01)
+
+
+def test_no_detectable_difference_of_one_fold() -> None:
+    assert np.isnan(detectable_difference(float("nan"), level=0.05, dof=0))
 
 
 def test_swaps_agree_with_scipys_permutation_test() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
@@ -118,15 +119,13 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def detectable_difference(standard_error: float, *, level: float, dof: float = np.inf) -> float:
-    """Smallest true difference that a two-sided test at `level` finds with 80 % power, in the unit of the error.
+def detectable_difference(standard_error: float, *, level: float, dof: float) -> float:
+    """Smallest true difference that a two-sided t-test at `level` finds with 80 % power, in the unit of the error.
 
-    (t_{1 - level/2} + t_{power}) times the standard error. Bloom, Evaluation Review 19 (1995) 547.
-
-    Parameters
-    ----------
-    dof : float
-        Degrees of freedom; infinity: the normal distribution.
+    The noncentrality of the t distribution that leaves 20 % below the critical value, times the standard error. Cohen,
+    Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2. (Adding two quantiles instead, Bloom,
+    Evaluation Review 19 (1995) 547, promises too much where few degrees of freedom meet a strict level: at 0.05 / 21
+    a difference of that size is found with 67 % power by 3 folds, with 71 % by 5.)
     """
-    quantiles = scipy.stats.t.ppf([1 - level / 2, POWER], dof)
-    return float(standard_error * quantiles.sum())
+    critical = scipy.stats.t.ppf(1 - level / 2, dof)
+    return float(standard_error * scipy.special.nctdtrinc(dof, 1 - POWER, critical))
