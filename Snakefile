@@ -4,6 +4,7 @@
 # Preview what a change costs:  snakemake plan --profile profiles/default, then without `plan` and with -n
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -15,8 +16,10 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "report/workflow.rst"
 
 
-# Used with --sdm apptainer alone; build it with envs/rhoflow.def.
-container: f"{workflow.basedir}/envs/rhoflow.sif"
+# Built with envs/rhoflow.def. Snakemake looks at its name even where it is not used, and refuses a folder with a space.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+
+    container: f"{workflow.basedir}/envs/rhoflow.sif"
 
 
 include: "rules/common.smk"

@@ -52,7 +52,7 @@ if ASKED:
         message:
             "Ask the Materials Project which materials there are"
         shell:
-            "python $RHOFLOW_SCRIPTS/query.py --options {params.options:q} --connections {resources.download}"
+            'python "$RHOFLOW_SCRIPTS"/query.py --options {params.options:q} --connections {resources.download}'
             " --cache {params.scratch}/query --snapshot {output} 2>&1 | tee {log}"
 
 
@@ -83,7 +83,7 @@ rule catalog:
     message:
         "Catalogue the materials"
     shell:
-        "python $RHOFLOW_SCRIPTS/catalog.py --options {params.options:q} --shards {params.shards} {params.snapshot}"
+        'python "$RHOFLOW_SCRIPTS"/catalog.py --options {params.options:q} --shards {params.shards} {params.snapshot}'
         " --cache {params.scratch}/content-keys.json --table {output.table} --rejected {output.rejected} 2>&1 | tee {log}"
 
 
@@ -127,7 +127,7 @@ checkpoint plan:
     message:
         "Plan {STUDY.shards} shards"
     shell:
-        "python $RHOFLOW_SCRIPTS/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}"
+        'python "$RHOFLOW_SCRIPTS"/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}'
         " {params.texts} --root {params.root} --options {params.options:q}"
         " {resources.at_once} --trained {resources.trained} 2>&1 | tee {log}"
 
@@ -156,7 +156,7 @@ rule ingest:
     message:
         "Read the densities of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/ingest.py --plan {input.plan} --store {output.store} --scratch {params.scratch}/ingest"
+        'python "$RHOFLOW_SCRIPTS"/ingest.py --plan {input.plan} --store {output.store} --scratch {params.scratch}/ingest'
         " --connections {resources.download} {params.keep} --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -181,4 +181,4 @@ rule dos:
     message:
         "Gather the densities of states of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/dos.py --plan {input.plan} --store {output.store} 2>&1 | tee {log}"
+        'python "$RHOFLOW_SCRIPTS"/dos.py --plan {input.plan} --store {output.store} 2>&1 | tee {log}'

@@ -25,7 +25,7 @@ rule grids:
     message:
         "Regrid shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/grids.py --archive {input.archive} --store {output.store}"
+        'python "$RHOFLOW_SCRIPTS"/grids.py --archive {input.archive} --store {output.store}'
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -52,7 +52,7 @@ rule slices:
     message:
         "Cut the density images of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/slices.py --archive {input.archive} --store {output.store}"
+        'python "$RHOFLOW_SCRIPTS"/slices.py --archive {input.archive} --store {output.store}'
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -79,7 +79,7 @@ rule images:
     message:
         "Cut the images {wildcards.images} of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/slices.py --archive {input.archive} --store {output.store}"
+        'python "$RHOFLOW_SCRIPTS"/slices.py --archive {input.archive} --store {output.store}'
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -107,7 +107,7 @@ rule describe:
     message:
         "Describe the crystals of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/describe.py --archive {input.archive} --store {output.store} {params.given} {input.given}"
+        'python "$RHOFLOW_SCRIPTS"/describe.py --archive {input.archive} --store {output.store} {params.given} {input.given}'
         " --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -145,7 +145,7 @@ rule clean:
     message:
         "Keep or reject each material"
     shell:
-        "python $RHOFLOW_SCRIPTS/clean.py --root {params.root} {params.without:q}"
+        'python "$RHOFLOW_SCRIPTS"/clean.py --root {params.root} {params.without:q}'
         " --options {params.options:q} > {log} 2>&1"
 
 
@@ -171,7 +171,7 @@ rule splits:
     message:
         "Split: {STUDY.splits.strategy}, {STUDY.splits.folds} folds, repeats: {STUDY.splits.repeats}"
     shell:
-        "python $RHOFLOW_SCRIPTS/splits.py --root {params.root} --options {params.options:q} > {log} 2>&1"
+        'python "$RHOFLOW_SCRIPTS"/splits.py --root {params.root} --options {params.options:q} > {log} 2>&1'
 
 
 rule leakage:
@@ -198,7 +198,7 @@ rule leakage:
     message:
         "Check that nothing leaks between training and test"
     shell:
-        "python $RHOFLOW_SCRIPTS/leakage.py --root {params.root} --images {params.images} > {log} 2>&1"
+        'python "$RHOFLOW_SCRIPTS"/leakage.py --root {params.root} --images {params.images} > {log} 2>&1'
 
 
 # A checkpoint: a training reruns only if the digest of what it sees has changed.
@@ -234,5 +234,5 @@ checkpoint views:
     message:
         "Digest what each training sees"
     shell:
-        "python $RHOFLOW_SCRIPTS/views.py --root {params.root} --levels {params.levels}"
+        'python "$RHOFLOW_SCRIPTS"/views.py --root {params.root} --levels {params.levels}'
         " --options {params.options:q} > {log} 2>&1"

@@ -32,7 +32,7 @@ rule tables:
     message:
         "Make the tables"
     shell:
-        "python $RHOFLOW_SCRIPTS/tables.py --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1"
+        'python "$RHOFLOW_SCRIPTS"/tables.py --root {params.root} --output {params.root}/tables --study {params.study:q} > {log} 2>&1'
 
 
 if SEARCHED:
@@ -60,7 +60,7 @@ if SEARCHED:
         message:
             "Table of what the searches chose"
         shell:
-            "python $RHOFLOW_SCRIPTS/search_table.py --root {params.root} --study {params.study:q} --chosen {input.chosen} > {log} 2>&1"
+            'python "$RHOFLOW_SCRIPTS"/search_table.py --root {params.root} --study {params.study:q} --chosen {input.chosen} > {log} 2>&1'
 
 
 rule figures:
@@ -91,7 +91,7 @@ rule figures:
     message:
         "Draw the figures"
     shell:
-        "python $RHOFLOW_SCRIPTS/figures.py --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1"
+        'python "$RHOFLOW_SCRIPTS"/figures.py --root {params.root} --output {params.root}/figures --study {params.study:q} > {log} 2>&1'
 
 
 # A figure of its own: it needs torch, and the weights of one run.
@@ -123,7 +123,7 @@ rule saliency:
     message:
         "Draw where the image network looks"
     shell:
-        "python $RHOFLOW_SCRIPTS/saliency.py --root {params.root} --output {params.root}/figures --study {params.study:q}"
+        'python "$RHOFLOW_SCRIPTS"/saliency.py --root {params.root} --output {params.root}/figures --study {params.study:q}'
         " > {log} 2>&1"
 
 
@@ -176,7 +176,7 @@ rule provenance:
     message:
         "Gather the provenance"
     shell:
-        "python $RHOFLOW_SCRIPTS/provenance.py --root {params.root} --logs {params.logs} --scratch {params.scratch}"
+        'python "$RHOFLOW_SCRIPTS"/provenance.py --root {params.root} --logs {params.logs} --scratch {params.scratch}'
         " --study {params.study:q} > {log} 2>&1"
 
 
@@ -212,4 +212,4 @@ rule report:
     message:
         "Write the report"
     shell:
-        "python $RHOFLOW_SCRIPTS/report.py --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1"
+        'python "$RHOFLOW_SCRIPTS"/report.py --root {params.root} --output {output} --study {params.study:q} > {log} 2>&1'

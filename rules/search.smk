@@ -38,5 +38,5 @@ rule search:
     message:
         "Search settings of {wildcards.model} ({wildcards.level}) -> {wildcards.target}, fold {wildcards.fold}"
     shell:
-        "python $RHOFLOW_SCRIPTS/search.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
+        'python "$RHOFLOW_SCRIPTS"/search.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}'
         " --level {wildcards.level} --fold {wildcards.fold} {params.frozen} --options {params.options:q} 2>&1 | tee {log}"

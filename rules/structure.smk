@@ -22,4 +22,4 @@ rule embed:
     message:
         "Embed the structures of shard {wildcards.shard}"
     shell:
-        "python $RHOFLOW_SCRIPTS/embed.py --archive {input.archive} --store {output.store} 2>&1 | tee {log}"
+        'python "$RHOFLOW_SCRIPTS"/embed.py --archive {input.archive} --store {output.store} 2>&1 | tee {log}'

@@ -47,7 +47,7 @@ for NETWORK, KNOWN in KNOWN_NETWORKS.items():
         message:
             "Train {wildcards.model} ({params.level}) -> {wildcards.target}"
         shell:
-            "python $RHOFLOW_SCRIPTS/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}"
+            'python "$RHOFLOW_SCRIPTS"/train.py --root {params.root} --scratch {params.scratch} --model {wildcards.model} --target {wildcards.target}'
             " --level {params.level} --runs {params.runs} {params.frozen} {params.searched} --options {params.options:q}"
             " --local-disk={resources.local_disk:q} 2>&1 | tee {log}"
 
@@ -81,7 +81,7 @@ rule baselines:
     message:
         "Fit the baselines for {wildcards.target}"
     shell:
-        "python $RHOFLOW_SCRIPTS/baselines.py --root {params.root} --target {wildcards.target}"
+        'python "$RHOFLOW_SCRIPTS"/baselines.py --root {params.root} --target {wildcards.target}'
         " --series {params.series} --folds {params.folds} --options {params.options:q} 2>&1 | tee {log}"
 
 
@@ -138,5 +138,5 @@ rule incontext:
     message:
         "Ask the language model ({wildcards.level}) -> {wildcards.target}"
     shell:
-        "python $RHOFLOW_SCRIPTS/incontext.py --root {params.root} --target {wildcards.target}"
+        'python "$RHOFLOW_SCRIPTS"/incontext.py --root {params.root} --target {wildcards.target}'
         " --level {wildcards.level} --options {params.options:q} 2>&1 | tee {log}"
