@@ -102,3 +102,10 @@ def test_name_of_a_column_of_the_catalogue_is_refused(tmp_path: Path, study: Stu
     options = {"n_shards": 1, "cache": tmp_path / "cache.json", "field": own.field, "dos": own.dos}
     with pytest.raises(StudyError, match="'shard' is a name that the catalogue needs itself"):
         write_catalog(own.source, tmp_path / "m.parquet", tmp_path / "rejected.json", **options)  # type: ignore[arg-type]
+
+
+def test_database_is_not_asked_for_a_property_that_another_study_brought_along() -> None:
+    _load("x")
+    source = {"kind": "materials_project", "ranges": {SFE: [1, 2]}}
+    with pytest.raises(StudyError, match=f"unknown property '{SFE}'"):
+        load_study({"source": source})

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rhoflow.config.elements import ELEMENTS
 from rhoflow.config.section import Section, near
-from rhoflow.properties import PROPERTIES
+from rhoflow.properties import BUILT_IN
 
 Symbol = str
 Range = tuple[float | None, float | None]
@@ -85,8 +85,8 @@ class MaterialsProjectSource(Section):
     @classmethod
     def _ranges(cls, ranges: dict[str, Range]) -> dict[str, Range]:
         for key, (low, high) in ranges.items():
-            if key not in PROPERTIES:
-                raise ValueError(f"unknown property {key!r}{near(key, PROPERTIES)}; known: {', '.join(PROPERTIES)}")
+            if key not in BUILT_IN:
+                raise ValueError(f"unknown property {key!r}{near(key, BUILT_IN)}; known: {', '.join(BUILT_IN)}")
             if low is not None and high is not None and low > high:
                 raise ValueError(f"{key}: the lowest value comes first, then the highest")
         return ranges

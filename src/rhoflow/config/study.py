@@ -122,7 +122,8 @@ class Study(Section):
     two_part: bool = Field(
         False,
         description=f"for targets that are zero for many crystals ({', '.join(ZERO_UP_TO)}, and properties with"
-        " zero_up_to; no others): networks and baselines predict the chance of not being zero and the value of those that are not (docs/models.md)",
+        " zero_up_to; no others): networks and baselines predict the chance of not being zero and the value of those"
+        " that are not (docs/models.md)",
     )
     training: Training = Training()
     search: Search = Search()
