@@ -69,7 +69,6 @@ PLANTED = {
 }
 # How the trainings announce themselves, and the names of their logs.
 MESSAGES = {
-    r": Train (\S+) -> (\w+)": "{0}/{1}",
     r": Train (\S+) \((\w+)\) -> (\w+)": "{0}/{2}.{1}",
     r": Fit the baselines for (\w+)": "baselines/{0}",
     r": Fit the variants of the baselines for (\w+)": "baseline-variants/{0}",

@@ -35,7 +35,7 @@ def test_study_over_slurm_has_the_bytes_of_the_local_run(
     local_disk = f"image:local_disk={tmp_path}/disk-$SLURMD_NODENAME"  # a variable of the compute node
     status, said = workspace.ends("--set-resources", *SBATCH_GPU, local_disk, "--", RUN)
     assert status == 0, said
-    assert f"GB in {tmp_path}/disk-gpu1" in (workspace.folder / "logs/small/image/k_vrh.log").read_text()
+    assert f"GB in {tmp_path}/disk-gpu1" in (workspace.folder / "logs/small/image/k_vrh.none.log").read_text()
     # catalog, ingest, three stages of the shard together, clean, train; the rest is too small for a job of its own.
     assert said.count("has been submitted with SLURM jobid") == 5, said
     assert digests(workspace) == digests(undisturbed)
@@ -67,6 +67,6 @@ def test_altered_material_reruns_its_shard_and_the_trainings_that_see_it(
     ran = {job for job, when in workspace._logs().items() if before.get(job) != when}
     shard = shard_of(ALTERED, 2)
     stages = {f"{stage}/{shard}" for stage in ("ingest", "grids", "slices", "describe")}
-    assert {job for job in ran if "/" in job and job.split("/")[0] != "slurm"} == {*stages, "image/k_vrh"}
+    assert {job for job in ran if "/" in job and job.split("/")[0] != "slurm"} == {*stages, "image/k_vrh.none"}
     # catalog, ingest, the shard's group, clean, one training
     assert said.count("has been submitted with SLURM jobid") == 5, said

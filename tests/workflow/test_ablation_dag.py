@@ -132,7 +132,7 @@ def test_control_of_fusion_is_trained_on_the_same_parts_with_its_parent_alone(gr
     runs = "results/small/runs/{}/k_vrh/{}/fold0/seed0/predictions.parquet"
     control = runs.format("fusion-shuffled-image", "formula")
     ran = grown.run("--", control)
-    assert ran.trainings == ["fusion-shuffled-image/k_vrh.formula", "image-shuffled-image/k_vrh"]
+    assert ran.trainings == ["fusion-shuffled-image/k_vrh.formula", "image-shuffled-image/k_vrh.none"]
     columns = ["material_id", "part", "y_true"]
     plain, changed = (pd.read_parquet(grown.folder / path) for path in (runs.format("fusion", "formula"), control))
     pd.testing.assert_frame_equal(changed[columns], plain[columns])

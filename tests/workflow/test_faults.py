@@ -29,8 +29,8 @@ def test_killed_training_ends_in_the_same_bytes(workspace: Workspace) -> None:
     workspace.kill_when(first, *wanted)
     workspace.run("--unlock")
     ran = workspace.run(*wanted)
-    assert "adopted" in (workspace.folder / "logs/small/image/k_vrh.log").read_text()
-    assert ran.trainings == ["image/k_vrh"]
+    assert "adopted" in (workspace.folder / "logs/small/image/k_vrh.none.log").read_text()
+    assert ran.trainings == ["image/k_vrh.none"]
     assert metrics(workspace) == undisturbed
 
 

@@ -60,7 +60,7 @@ def test_other_images_rerun_nothing_of_the_study_and_a_change_only_theirs(grown:
         assert np.allclose(other["side"], own["side"] * (2 if name == "wide" else 1))
 
     trained = grown.run("--", *(RUN.format(name) for name in IMAGES)).trainings
-    assert trained == ["image-three/k_vrh", "image-wide/k_vrh"]
+    assert trained == ["image-three/k_vrh.none", "image-wide/k_vrh.none"]
     grown.configure(ablation=ABLATION | {"images": IMAGES | {"wide": {"slices": {"window": {"cells": 12}}}}})
     assert grown.plan().jobs == _jobs("wide")
     second = _views(grown)

@@ -18,7 +18,7 @@ ADDED = "AgCl_rocksalt"
 STAGES = ("describe", "grids", "ingest", "slices")
 TRAININGS = [
     *("fusion/formation_energy_per_atom.formula", "fusion/k_vrh.formula"),
-    *("image/formation_energy_per_atom", "image/k_vrh"),
+    *("image/formation_energy_per_atom.none", "image/k_vrh.none"),
     *("text/formation_energy_per_atom.formula", "text/k_vrh.formula"),
 ]
 
