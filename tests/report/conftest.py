@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from rhoflow.materials.digests import write_json
 from rhoflow.materials.ids import shard_of
 from rhoflow.report.names import run_kinds
 from rhoflow.report.provenance import Code
-from rhoflow.report.runs import Series, read_series
+from rhoflow.report.runs import Run, Series, read_series
 from rhoflow.training.evaluate import RunKey, score_parts, write_run
 from rhoflow.training.names import base_of
 from rhoflow.training.scaler import Scaler
@@ -133,6 +134,17 @@ def grid_root(tmp_path_factory: pytest.TempPathFactory, demo: Path, grid_study: 
 def grid_series(grid_root: Path, grid_study: Study) -> list[Series]:
     """All series of the grid, variants and repeats too."""
     return read_series(grid_root, grid_study)
+
+
+@pytest.fixture(scope="session")
+def untested(whole_small_root: Path, study: Study) -> list[Series]:
+    """All series of the small results folder, those of the bulk modulus without a test crystal."""
+
+    def cut(run: Run) -> Run:
+        tested = (run.predictions["part"] == "test") & (run.key.target == "k_vrh")
+        return replace(run, predictions=run.predictions[~tested])
+
+    return [replace(one, runs=tuple(map(cut, one.runs))) for one in read_series(whole_small_root, study)]
 
 
 @pytest.fixture

@@ -163,15 +163,27 @@ def test_random_twin_is_a_reference_of_its_own_model_only(series: list[Series]) 
     assert found == {("image", "image-random")}
 
 
-def test_two_test_crystals_have_no_test(series: list[Series]) -> None:
+def with_test(series: Series, n: int) -> Series:
+    """Cut its test set to n crystals."""
+
     def cut(run: Run) -> Run:
         test = run.predictions["part"] == "test"
-        return dataclasses.replace(run, predictions=pd.concat([run.predictions[~test], run.predictions[test][:2]]))
+        return dataclasses.replace(run, predictions=pd.concat([run.predictions[~test], run.predictions[test][:n]]))
 
-    short = [
-        dataclasses.replace(one, runs=tuple(map(cut, one.runs)))
-        for one in (of(series, "image"), of(series, "magpie-forest"))
-    ]
+    return dataclasses.replace(series, runs=tuple(map(cut, series.runs)))
+
+
+@pytest.mark.parametrize(("n", "found"), [(5, False), (6, True)])
+def test_nothing_is_detectable_where_no_swap_can_be_significant(series: list[Series], n: int, found: bool) -> None:
+    """Of 2^5 swaps two are as extreme as the largest difference: p = 1/16 at least."""
+    short = [with_test(of(series, name), n) for name in ("image", "magpie-forest")]
+    row = comparisons_frame(short, resamples=200).iloc[0]
+    assert row["p"] > 1 / 2**n
+    assert np.isfinite(row["detectable"]) == found
+
+
+def test_two_test_crystals_have_no_test(series: list[Series]) -> None:
+    short = [with_test(of(series, name), 2) for name in ("image", "magpie-forest")]
     row = comparisons_frame(short, resamples=200).iloc[0]
     assert np.isfinite(row["rmse_difference"])
     assert np.isnan(row[["rmse_low", "p", "p_holm", "detectable"]].astype(float)).all()

@@ -139,6 +139,14 @@ def test_table_shows_runs_n_interval_and_coverage(frame: pd.DataFrame, study: St
     assert ensemble_table(frame, "efermi", study=study, lineage_id="0123") is None
 
 
+def test_without_test_crystals_there_are_dashes(untested: list[Series], study: Study) -> None:
+    table = ensemble_table(ensemble_frame(untested, resamples=50), "k_vrh", study=study, lineage_id="0123")
+    assert table is not None
+    rows = [row.cells for _, rows in table.groups for row in rows]
+    assert [row[2:8] for row in rows] == [("3", "0", "–", "–", "–", "–")] * 2
+    assert all(row[8].startswith("± ") for row in rows)  # calibrated on the validation parts
+
+
 @pytest.fixture(scope="module")
 def tests(grid_series: list[Series]) -> pd.DataFrame:
     return ensemble_tests(main_series(grid_series), resamples=200)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from rhoflow.config import Study, load_study
@@ -17,7 +19,7 @@ from rhoflow.report.plots import distribution_figure, learning_figure, overview_
 from rhoflow.report.plots_input import n_elements
 from rhoflow.report.plots_results import residuals_figure
 from rhoflow.report.results import results_frame
-from rhoflow.report.runs import read_series
+from rhoflow.report.runs import Series, read_series
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,14 @@ def test_files_hold_no_date_and_no_software(figures: Path) -> None:
 def test_nothing_at_all_still_draws(tmp_path: Path, one_target: Study) -> None:
     write_figures(tmp_path, tmp_path / "figures", study=one_target)
     assert [entry.name for entry in read_index(tmp_path / "figures")] == figure_names(one_target)
+
+
+@pytest.mark.parametrize("draw", [parity_figure, residuals_figure])
+def test_a_target_without_test_crystals_has_an_empty_panel(
+    untested: list[Series], draw: Callable[..., Figure]
+) -> None:
+    (axes,) = draw([one for one in untested if one.target == "k_vrh"], {}).axes
+    assert [text.get_text() for text in axes.texts] == ["no test crystal"]
 
 
 def test_lost_runs_and_histories_still_draw(small_root: Path, one_target: Study) -> None:

@@ -14,10 +14,12 @@ import pytest
 from rhoflow.config import Study, load_study
 from rhoflow.materials.digests import read_json, write_json
 from rhoflow.report import labels
+from rhoflow.report.crystals import read_crystals
 from rhoflow.report.figures import write_figures
-from rhoflow.report.html import write_report
+from rhoflow.report.html import one_crystal, write_report
 from rhoflow.report.provenance import Code, lineage
-from rhoflow.report.runs import read_series
+from rhoflow.report.results import results_frame
+from rhoflow.report.runs import Series, read_series
 from rhoflow.training.names import BASELINE_LEVELS, LLM, NETWORK_LEVELS
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -136,6 +138,18 @@ def test_shown_crystal_has_the_median_error(page: Page, root: Path, study: Study
     ids, y_true, y_pred = series["k_vrh", "fusion", "keywords"].common_test()
     errors = pd.Series(abs(y_pred.mean(axis=0) - y_true), index=ids).sort_values()
     assert errors.index[(len(ids) - 1) // 2] == match[1]
+
+
+def test_shown_crystal_is_of_a_target_with_test_crystals(
+    untested: list[Series], whole_small_root: Path, study: Study
+) -> None:
+    frame, crystals = results_frame(untested, resamples=50), read_crystals(whole_small_root)
+    shown = one_crystal(whole_small_root, study, untested, frame, crystals)
+    assert shown is not None
+    assert shown["chosen_by"] == "Image network, formation energy"
+    assert {one["target"] for one in shown["predictions"]} == {"formation energy [eV/atom]"}
+    bulk_modulus = [one for one in untested if one.target == "k_vrh"]
+    assert one_crystal(whole_small_root, study, bulk_modulus, frame, crystals) is None
 
 
 def test_report_is_the_same_bytes_every_time(

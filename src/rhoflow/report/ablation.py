@@ -13,7 +13,7 @@ from rhoflow.dataset.names import TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, families_frame, pair_of
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores
+from rhoflow.report.results import of_target, part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL
 from rhoflow.training.names import READERS, base_of, fraction_of, other_images
@@ -186,10 +186,10 @@ def fourier_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id:
 def _table(
     frame: pd.DataFrame, target: str, *, name: str, title: str, study: Study, lineage_id: str, note: str
 ) -> Table | None:
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     if not len(rows):
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     decimals = labels.decimals_for(float(rows["test_rmse_mean"].min()))
     header = (
         *("Changed", "Text", "Field", "Plane", "Window", "Slices", "n"),

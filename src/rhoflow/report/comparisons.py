@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from rhoflow.report import labels
 from rhoflow.report.runs import Run, Series
-from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm, swap_p
-from rhoflow.report.statistics import Metric, percentiles, resampled_scores, too_few
+from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm, smallest_swap_p, swap_p
+from rhoflow.report.statistics import Metric, or_nan, percentiles, resampled_scores, too_few
 from rhoflow.training.evaluate import root_mean_squared_error, score
 from rhoflow.training.names import RANDOM, base_of
 
@@ -97,8 +97,9 @@ def comparisons_frame(series: Sequence[Series], *, resamples: int) -> pd.DataFra
         ``target, unit, model, level, reference, reference_level``; ``comparisons``, the number of the target's;
         ``n, n_groups`` test materials that both predict, ``runs``, ``folds`` that both have. On the test set:
         ``rmse_difference, rmse_low, rmse_high`` (`unit`), ``r2_difference, r2_low, r2_high`` with 95 % bootstrap
-        intervals; ``p`` of the RMSE by swaps, ``detectable`` (`unit`). Over folds, on validation parts:
-        ``val_rmse_difference``, ``val_t, val_dof, val_p``, ``val_detectable``. ``p_holm, val_p_holm``: corrected.
+        intervals; ``p`` of the RMSE by swaps, ``detectable`` (`unit`; NaN for so few groups that none is). Over
+        folds, on validation parts: ``val_rmse_difference``, ``val_t, val_dof, val_p``, ``val_detectable``. ``p_holm,
+        val_p_holm``: corrected.
     """
     by_target = {target: [one for one in series if one.target == target] for target in _targets(series)}
     return families_frame([pairs(ours) for ours in by_target.values()], resamples=resamples)
@@ -205,15 +206,16 @@ def _on_test(pair: Pair, bootstrap: _Bootstrap, level: float, *, folds: int) -> 
         groups=groups,
         resamples=bootstrap.resamples,
     )
-    error = float(drawn["rmse"].std(ddof=1))
-    row["detectable"] = detectable_difference(error, level=level, dof=row["n_groups"] - 1)
+    if smallest_swap_p(row["n_groups"]) < level:
+        error = float(drawn["rmse"].std(ddof=1))
+        row["detectable"] = detectable_difference(error, level=level, dof=row["n_groups"] - 1)
     return row
 
 
 def _mean(common: _Common, predictions: NDArray[np.float64], metric: Metric) -> float:
     """Score of the runs, seeds averaged first, then folds; NaN where it is not defined."""
-    values = [score(common.y_true, one)[metric] for one in predictions]
-    return float(np.array([np.nan if value is None else value for value in values]) @ common.weights)
+    values = np.array([or_nan(score(common.y_true, one)[metric]) for one in predictions])
+    return float(values @ common.weights)
 
 
 def over_folds(pair: Pair, level: float) -> dict[str, Any]:
@@ -248,5 +250,4 @@ def _validation_difference(run: Run, other: Run) -> float:
     other_ids, _, y_other = other.part("val")
     kept, other_kept = np.isin(ids, other_ids), np.isin(other_ids, ids)
     ours = root_mean_squared_error(y_true[kept], y_pred[kept])
-    theirs = root_mean_squared_error(y_true[kept], y_other[other_kept])
-    return float("nan") if ours is None or theirs is None else ours - theirs
+    return or_nan(ours) - or_nan(root_mean_squared_error(y_true[kept], y_other[other_kept]))

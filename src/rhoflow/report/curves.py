@@ -12,7 +12,7 @@ from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, families_frame, pair_of
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores, spreads
+from rhoflow.report.results import of_target, part_scores, spreads
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL
 from rhoflow.training.names import base_of, fraction_of
@@ -98,10 +98,10 @@ def _place(row: dict[str, Any], series: Sequence[Series]) -> tuple[Any, ...]:
 
 def curves_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the learning curves of one target, a group a model; None if there are none."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     if not len(rows):
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "rmse_mean"].min()))
     header = (
         *("Share", "n train", "n", "R² val", f"RMSE val{unit}", "R² test", f"RMSE test{unit}"),

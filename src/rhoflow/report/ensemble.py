@@ -16,8 +16,9 @@ from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.comparisons import families_frame, pairs
 from rhoflow.report.render import Row, Table
+from rhoflow.report.results import of_target
 from rhoflow.report.runs import Series
-from rhoflow.report.statistics import COVERAGE, Interval, bootstrap_interval
+from rhoflow.report.statistics import COVERAGE, Interval, bootstrap_interval, or_nan
 from rhoflow.report.verdicts import findings
 from rhoflow.training.evaluate import score
 
@@ -86,7 +87,7 @@ def _row(series: Series, resamples: int) -> dict[str, Any]:
         "members": len(series.runs),
         "n": len(ids),
         "n_groups": len(set(groups.tolist())),
-        **score(y_true, y_pred),
+        **{metric: or_nan(value) for metric, value in score(y_true, y_pred).items()},
         "r2_low": r2.low,
         "r2_high": r2.high,
         "spread": float(members.std(axis=0, ddof=1).mean()) if len(members) > 1 and len(ids) else float("nan"),
@@ -130,7 +131,7 @@ def together(series: Series) -> Series:
 
 def ensemble_sentence(tests: pd.DataFrame, target: str) -> str | None:
     """Say in plain words which ensembles of one target differ from the references; None if none was tested."""
-    rows: list[dict[str, Any]] = tests[tests["target"] == target].to_dict("records") if len(tests) else []  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = of_target(tests, target).to_dict("records")  # type: ignore[assignment]
     if not rows:
         return None
     n = sorted({row["n"] for row in rows})
@@ -143,10 +144,10 @@ def ensemble_sentence(tests: pd.DataFrame, target: str) -> str | None:
 
 def ensemble_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the ensembles of one target; None if there are none."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     if not len(rows):
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     decimals = labels.decimals_for(float(rows["rmse"].min()))
     header = (
         *("Model", "Text", "Runs", "n", "R² test", "95 % interval", f"RMSE test{unit}", f"Spread{unit}"),
@@ -173,14 +174,13 @@ def ensemble_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id
 
 
 def _cells(row: dict[Any, Any], decimals: int) -> tuple[str, ...]:
-    r2 = row["r2"] if row["r2"] is not None else float("nan")
     half_width = row["half_width"]
     return (
         labels.model_label(row["model"]),
         labels.level_cell(row["level"]),
         str(row["members"]),
         str(row["n"]),
-        labels.number(r2, 2),
+        labels.number(row["r2"], 2),
         labels.interval(row["r2_low"], row["r2_high"], 2),
         labels.number(row["rmse"], decimals),
         labels.number(row["spread"], decimals),

@@ -92,9 +92,9 @@ def residuals_entry(target: str, pair: Sequence[Series]) -> Entry:
     """Entry of errors by number of elements."""
     shown, (n, runs) = _shown(pair), _sizes(pair)
     caption = (
-        f"Error (predicted minus DFT, {_unit(target)}mean over {runs} runs) of the {labels.target_label(target)} of"
-        f" the {n} test crystals by number of elements: {shown}. Boxes: median and quartiles; whiskers: the farthest"
-        " within 1.5 interquartile ranges; dots: crystals."
+        f"Error (predicted minus DFT{labels.unit_after(target)}, mean over {runs} runs) of the"
+        f" {labels.target_label(target)} of the {n} test crystals by number of elements: {shown}. Boxes: median and"
+        " quartiles; whiskers: the farthest within 1.5 interquartile ranges; dots: crystals."
     )
     alt = f"Errors of the {labels.target_label(target)} by number of elements for {shown}."
     return of_target("residuals", target, caption, alt)
@@ -104,9 +104,9 @@ def learning_entry(target: str, *, two_part: bool = False) -> Entry:
     """Entry of the error by epoch; of a fit in two parts, by validation alone."""
     training = "" if two_part else ", dotted training (with dropout, so it may lie above)"
     caption = (
-        f"RMSE {_unit(target)}of the networks for the {labels.target_label(target)} by epoch: readout on frozen"
-        " features, then (finetune) everything unfrozen. A line is a run, its colour the fold: solid validation"
-        f"{training}. The dot is the stage's best epoch by validation; a"
+        f"RMSE{labels.unit_after(target)} of the networks for the {labels.target_label(target)} by epoch: readout on"
+        " frozen features, then (finetune) everything unfrozen. A line is a run, its colour the fold: solid"
+        f" validation{training}. The dot is the stage's best epoch by validation; a"
         " finetune without a dot improved nothing, and the readout was kept. The first epochs may lie above the axes."
     )
     alt = f"Learning curves of the networks for the {labels.target_label(target)}, one line a fold and seed."
@@ -115,10 +115,9 @@ def learning_entry(target: str, *, two_part: bool = False) -> Entry:
 
 def curves_entry(target: str, frame: pd.DataFrame) -> Entry:
     """Entry of the error by share of the training part."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
-    shares = sorted(set(rows["share"])) if len(rows) else []
+    shares = sorted(set(frame.loc[frame["target"] == target, "share"])) if len(frame) else []
     caption = (
-        f"RMSE {_unit(target)}for the {labels.target_label(target)} by number of training crystals"
+        f"RMSE{labels.unit_after(target)} for the {labels.target_label(target)} by number of training crystals"
         f" ({listed([str(share) for share in shares]) or 'no'} % of the training part, each share within the next),"
         " on the whole validation part and the whole test set: mean over folds and seeds; bars: sample standard"
         " deviation over these runs. Dots: networks; diamonds: baselines."
@@ -130,8 +129,8 @@ def curves_entry(target: str, frame: pd.DataFrame) -> Entry:
 def ablation_entry(target: str, study: Study) -> Entry:
     """Entry of what one change does."""
     caption = (
-        f"Change of the test RMSE {_unit(target)}for the {labels.target_label(target)} where one thing differs (bars;"
-        f" to the right: worse) with its 95 % interval by a paired bootstrap over the"
+        f"Change of the test RMSE{labels.unit_after(target)} for the {labels.target_label(target)} where one thing"
+        f" differs (bars; to the right: worse) with its 95 % interval by a paired bootstrap over the"
         f" {labels.RESAMPLED[study.splits.strategy]}; filled: p below 0.05 by random swaps after Holm's correction."
         " Orange: change of the validation RMSE over the folds; filled: p below 0.05 by the corrected resampled"
         " t-test after Holm's correction. All numbers are in the table."
@@ -200,10 +199,6 @@ def heights_entry(study: Study, name: str) -> Entry:
 def plane_name(slices: SliceOptions) -> str:
     """Name of the image's plane, e.g. ``(111)``."""
     return slices.plane if isinstance(slices.plane, str) else "({}{}{})".format(*slices.plane)
-
-
-def _unit(target: str) -> str:
-    return f"[{labels.unit_label(target)}] " if labels.unit_label(target) else ""
 
 
 def listed(words: Sequence[str]) -> str:

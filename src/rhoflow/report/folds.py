@@ -11,7 +11,7 @@ from rhoflow.config import Study
 from rhoflow.dataset.names import PARTS
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import METRICS, fold_scores
+from rhoflow.report.results import METRICS, fold_scores, of_target
 from rhoflow.report.runs import Series
 from rhoflow.report.statistics import mean_sd
 
@@ -56,10 +56,10 @@ def errors_table(results: pd.DataFrame, target: str, *, study: Study, lineage_id
     results : DataFrame
         `rhoflow.report.results.results_frame`.
     """
-    rows = results[results["target"] == target] if len(results) else results
+    rows = of_target(results, target)
     if not len(rows):
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "mae_mean"].min()))
     header = (
         *("Model", "Text", *(f"{metric.upper()} {part}{unit}" for metric in _ERRORS for part in PARTS)),

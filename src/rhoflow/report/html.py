@@ -171,13 +171,13 @@ def one_crystal(
 ) -> dict[str, Any] | None:
     """Return the whole path of one test crystal: image, texts, predictions; None if no crystal was tested.
 
-    It is the one whose error by the network (else baseline) chosen for the first target is the median: no better
-    and no worse than the others.
+    It is the one whose error by the network (else baseline) chosen for the first target with test crystals is the
+    median: no better and no worse than the others.
     """
     tested = crystals[crystals["part"] == "test"]
     shown = {target: _chosen_pair(frame, series, target) for target in study.targets}
-    first = next((pair[0] for pair in shown.values() if pair), None)
-    if first is None or len(tested) == 0:
+    first = next((pair[0] for pair in shown.values() if pair and len(pair[0].common_test()[0])), None)
+    if first is None:
         return None
     ids, y_true, y_pred = first.common_test()
     order = np.argsort(np.abs(y_pred.mean(axis=0) - y_true), kind="stable")

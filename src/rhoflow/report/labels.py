@@ -146,10 +146,15 @@ def unit_label(target: str) -> str:
     return unit
 
 
+def unit_after(target: str) -> str:
+    """Give the unit of a property as it stands behind a name, e.g. `` [GPa]``; empty if dimensionless."""
+    unit = unit_label(target)
+    return f" [{unit}]" if unit else ""
+
+
 def axis_label(target: str) -> str:
     """Name and unit of a property, e.g. ``bulk modulus [GPa]``."""
-    unit = unit_label(target)
-    return f"{target_label(target)} [{unit}]" if unit else target_label(target)
+    return target_label(target) + unit_after(target)
 
 
 def number(value: float, decimals: int) -> str:

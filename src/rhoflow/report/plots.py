@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from rhoflow.report import labels
 from rhoflow.report.crystals import Picture
+from rhoflow.report.results import of_target
 from rhoflow.report.runs import Series
 from rhoflow.report.style import BLUE, FOLDS, GREY, GROUPS, INK, MARKERS, ORANGE, WIDTH, empty, panel_title
 
@@ -37,7 +38,7 @@ def overview_figure(frame: pd.DataFrame, targets: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH, lines * (0.9 + 0.215 * rows)), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False)
     for axes, target in zip(panels.flat, targets, strict=False):
-        shown = test[test["target"] == target] if len(test) else test
+        shown = of_target(test, target)
         if len(shown):
             _overview_panel(axes, shown, named=axes in panels[:, 0] or not _same_rows(test, targets))
             panel_title(axes, labels.target_label(target).capitalize())
@@ -87,12 +88,12 @@ def parity_figure(series: Sequence[Series], formulas: Mapping[str, str]) -> Figu
         Formula by material id.
     """
     figure = Figure(figsize=(WIDTH, WIDTH / 2), layout="constrained")
-    if not series:
-        empty(figure.subplots(), "no finished run")
+    tested = [(y_true, y_pred.mean(axis=0)) for _, y_true, y_pred in (one.common_test() for one in series)]
+    values = np.ravel(np.concatenate(tested, axis=1)) if tested else np.empty(0)
+    if not len(values):
+        empty(figure.subplots(), "no test crystal" if series else "no finished run")
         return figure
     panels = figure.subplots(1, max(2, len(series)), sharex=True, sharey=True, squeeze=False)[0]
-    everything = [one.common_test() for one in series]
-    values = np.concatenate([np.concatenate([y_true, y_pred.mean(axis=0)]) for _, y_true, y_pred in everything])
     margin = 0.07 * max(float(np.ptp(values)), 1e-9)
     limits = (float(values.min()) - margin, float(values.max()) + margin)
     for axes, one in zip(panels, series, strict=False):
@@ -162,7 +163,7 @@ def learning_figure(series: Sequence[Series], *, two_part: bool = False) -> Figu
         if one is shown[0]:
             panels[0].legend(loc="upper right", fontsize=6.5, handlelength=1.2, labelspacing=0.2)
         panel_title(panels[0], labels.series_label(one.model, one.level))
-        panels[0].set_ylabel(f"RMSE [{labels.unit_label(one.target)}]".replace(" []", ""))
+        panels[0].set_ylabel("RMSE" + labels.unit_after(one.target))
     return figure
 
 

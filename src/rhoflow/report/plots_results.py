@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rhoflow.report import labels
 from rhoflow.report.plots_input import COLOURS, elements_name, n_elements
+from rhoflow.report.results import of_target
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL
 from rhoflow.report.style import FOLDS, GREY, GROUPS, INK, ORANGE, WIDTH, empty, panel_title
@@ -33,20 +34,16 @@ def residuals_figure(series: Sequence[Series], formulas: Mapping[str, str]) -> F
         Formula by material id.
     """
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
-    if not series:
-        empty(figure.subplots(), "no finished run")
+    if not any(len(one.common_test()[0]) for one in series):
+        empty(figure.subplots(), "no test crystal" if series else "no finished run")
         return figure
     panels = figure.subplots(1, max(2, len(series)), sharey=True, squeeze=False)[0]
     for axes, one in zip(panels, series, strict=False):
         _residuals_panel(axes, one, formulas)
-    panels[0].set_ylabel(f"predicted − DFT {_unit(series[0].target)}".rstrip())
+    panels[0].set_ylabel("predicted − DFT" + labels.unit_after(series[0].target))
     for axes in panels[len(series) :]:
         axes.set_axis_off()
     return figure
-
-
-def _unit(target: str) -> str:
-    return f"[{labels.unit_label(target)}]" if labels.unit_label(target) else ""
 
 
 def _residuals_panel(axes: Axes, series: Series, formulas: Mapping[str, str]) -> None:
@@ -90,7 +87,7 @@ def curves_figure(frame: pd.DataFrame, target: str) -> Figure:
     frame : DataFrame
         `rhoflow.report.curves.curves_frame`.
     """
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     if not len(rows):
         empty(figure.subplots(), "no finished run on a share of the training part")
@@ -115,7 +112,7 @@ def curves_figure(frame: pd.DataFrame, target: str) -> Figure:
         axes.set_xlabel("training crystals")
         panel_title(axes, name)
         axes.grid(axis="y")
-    panels[0].set_ylabel(f"RMSE {_unit(target)}".rstrip())
+    panels[0].set_ylabel("RMSE" + labels.unit_after(target))
     panels[0].set_ylim(bottom=0)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7)
@@ -152,7 +149,7 @@ def ablation_figure(frame: pd.DataFrame, target: str) -> Figure:
     axes.set_yticks(range(len(rows)), [_change(row) for row in rows.to_dict("records")])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"change of the RMSE {_unit(target)}".rstrip())
+    axes.set_xlabel("change of the RMSE" + labels.unit_after(target))
     axes.grid(axis="x")
     return figure
 

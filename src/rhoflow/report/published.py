@@ -18,6 +18,7 @@ import pandas as pd
 from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
+from rhoflow.report.results import of_target
 
 PUBLISHED = Path(__file__).parent / "published.csv"
 SOURCE = "Massa, Kaszuba, Papanikolaou, Sankowski 2024 (arXiv 2401.09301v3)"
@@ -153,10 +154,10 @@ def _test_rows() -> dict[tuple[str, str, str], dict[str, Any]]:
 
 def published_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table | None:
     """Return our test rows of one target beside the published ones; None if none is published."""
-    rows = frame[frame["target"] == target].to_dict("records") if len(frame) else []
+    rows = of_target(frame, target).to_dict("records")
     if not rows:
         return None
-    unit = f" [{labels.unit_label(target)}]"
+    unit = labels.unit_after(target)
     decimals = labels.decimals_for(min((row["rmse_mean"] for row in rows if row["rmse_mean"] > 0), default=np.nan))
     header = (
         *("Model", "Text", "Published as", "n", "R² test", "Published R²"),

@@ -12,7 +12,7 @@ import pandas as pd
 from rhoflow.dataset.names import PARTS
 from rhoflow.report import labels
 from rhoflow.report.runs import Run, Series
-from rhoflow.report.statistics import Metric, bootstrap_interval, mean_sd
+from rhoflow.report.statistics import Metric, bootstrap_interval, mean_sd, or_nan
 from rhoflow.training.evaluate import score
 
 METRICS = ("r2", "rmse", "mae")
@@ -52,6 +52,11 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
     return frame
 
 
+def of_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Rows of one target; none of an empty frame, which has no columns."""
+    return frame[frame["target"] == target] if len(frame) else frame
+
+
 def part_scores(series: Series, part: str) -> dict[str, Any]:
     """Count and score the predictions of one part: the first columns of `results_frame`, to ``mae_sd``."""
     scores = [score(*run.part(part)[1:]) for run in series.runs]
@@ -70,7 +75,7 @@ def part_scores(series: Series, part: str) -> dict[str, Any]:
         "n_groups": min(len(set(series.groups_of(one).tolist())) for one in ids),
     }
     for metric in METRICS:
-        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in scores])
+        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([or_nan(one[metric]) for one in scores])
     return row
 
 
@@ -108,12 +113,8 @@ def _with_unanswered(series: Series, part: str, *, scored: tuple[int, float]) ->
     facts = [run.metrics["training"] or {} for run in series.runs]
     if not all(part in one.get("asked", {}) for one in facts):
         return scored
-    whole = [_nan(one["metrics_with_mean"][part]["r2"]) for one in facts]
+    whole = [or_nan(one["metrics_with_mean"][part]["r2"]) for one in facts]
     return max(one["asked"][part] for one in facts), mean_sd(whole)[0]
-
-
-def _nan(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def pooled_scores(series: Series) -> dict[str, float]:
@@ -131,14 +132,14 @@ def pooled_scores(series: Series) -> dict[str, float]:
     for runs in by_seed.values():
         _, y_true, y_pred = zip(*(run.part("val") for run in runs), strict=True)
         scores.append(score(np.concatenate(y_true), np.concatenate(y_pred)))
-    return {f"{metric}_pooled": mean_sd([_nan(one[metric]) for one in scores])[0] for metric in METRICS}
+    return {f"{metric}_pooled": mean_sd([or_nan(one[metric]) for one in scores])[0] for metric in METRICS}
 
 
 def fold_scores(series: Series, part: str) -> dict[int, list[dict[str, float]]]:
     """Scores of each run on one part, by fold: ``r2``, ``rmse, mae`` (unit of the target); NaN where not defined."""
     found: dict[int, list[dict[str, float]]] = {}
     for run in series.runs:
-        scored = {metric: _nan(value) for metric, value in score(*run.part(part)[1:]).items()}
+        scored = {metric: or_nan(value) for metric, value in score(*run.part(part)[1:]).items()}
         found.setdefault(run.key.fold, []).append(scored)
     return found
 

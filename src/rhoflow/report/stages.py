@@ -14,9 +14,9 @@ from rhoflow.report import labels
 from rhoflow.report.comparisons import Pair, pair_of
 from rhoflow.report.published import COLUMNS, SOURCE, TEXTS, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores
+from rhoflow.report.results import of_target, part_scores
 from rhoflow.report.runs import Series
-from rhoflow.report.statistics import mean_sd
+from rhoflow.report.statistics import mean_sd, or_nan
 from rhoflow.training.evaluate import r2_score
 
 INPUTS = {"image": "Image", "text": "Text", "fusion": "Image+Text"}
@@ -98,7 +98,7 @@ def _averages(found: Sequence[Series], part: str) -> list[float]:
         for run in one.runs:
             by_key.setdefault((run.key.fold, run.key.seed), []).append(r2_score(*run.part(part)[1:]))
     whole = [values for values in by_key.values() if len(values) == len(found)]
-    return [float(np.mean([np.nan if value is None else value for value in values])) for values in whole]
+    return [float(np.mean([or_nan(value) for value in values])) for values in whole]
 
 
 def stages_pairs(series: Sequence[Series], target: str) -> list[Pair]:
@@ -116,13 +116,13 @@ def stages_pairs(series: Sequence[Series], target: str) -> list[Pair]:
 
 def stages_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the table of one target, or of their average; None if there are no networks for it."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     if not len(rows) or not (rows["group"] == "network").any():
         return None
     average = target == AVERAGE
     tested = rows[(rows["part"] == "test") & (rows["group"] == "network")]
     decimals = 2 if average else labels.decimals_for(float(tested["rmse_mean"].min()))
-    unit = "" if average or not labels.unit_label(target) else f" [{labels.unit_label(target)}]"
+    unit = "" if average else labels.unit_after(target)
     what = "R²" if average else f"R² / RMSE{unit}"
     header = ("Input", "n", *(f"{what} {part}" for part in PARTS), *(f"Published {part}" for part in PARTS))
     groups = [

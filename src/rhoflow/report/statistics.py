@@ -43,6 +43,11 @@ class Interval:
         return self.low <= value <= self.high
 
 
+def or_nan(score: float | None) -> float:
+    """Give a score as a number: NaN where it is not defined."""
+    return float("nan") if score is None else score
+
+
 def mean_sd(values: ArrayLike) -> tuple[float, float]:
     """Mean and sample standard deviation (divisor n - 1) of the finite values.
 

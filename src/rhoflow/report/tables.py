@@ -29,7 +29,7 @@ def results_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id:
     ours = _by_series(frame[frame["target"] == target])
     decimals = labels.decimals_for(min((parts["test"]["rmse_mean"] for parts in ours.values()), default=np.nan))
     with_n = len({_sizes(parts) for parts in ours.values()}) > 1
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     header = ["Model", "Text", *(["n"] if with_n else [])]
     header += [f"R² {part}" for part in PARTS] + ["95 % interval"]
     header += [f"RMSE {part}{unit}" for part in PARTS] + ["Epochs"]

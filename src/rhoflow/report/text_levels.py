@@ -20,7 +20,7 @@ from rhoflow.report.published import SOURCE_V1, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import part_scores
 from rhoflow.report.runs import Run, Series
-from rhoflow.report.statistics import mean_sd
+from rhoflow.report.statistics import mean_sd, or_nan
 from rhoflow.training.evaluate import root_mean_squared_error
 
 # Its names for targets, text levels and parts; Table 12 calls its longest texts Most.
@@ -56,11 +56,7 @@ def levels_frame(series: Sequence[Series]) -> pd.DataFrame:
 
 def scaled_errors(series: Series, part: str) -> dict[str, float]:
     """RMSE over the range of the training targets: ``rmse_scaled_mean, rmse_scaled_sd`` over the runs."""
-    values = [root_mean_squared_error(*run.part(part)[1:]) for run in series.runs]
-    shares = [
-        np.nan if value is None else value / training_range(run)
-        for value, run in zip(values, series.runs, strict=True)
-    ]
+    shares = [or_nan(root_mean_squared_error(*run.part(part)[1:])) / training_range(run) for run in series.runs]
     return dict(zip(("rmse_scaled_mean", "rmse_scaled_sd"), mean_sd(shares), strict=True))
 
 

@@ -14,10 +14,10 @@ from rhoflow.dataset.names import NO_TEXT, PARTS, TEXT_LEVELS
 from rhoflow.report import labels
 from rhoflow.report.published import SOURCE_V1, other_fusion, published_cell
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores
+from rhoflow.report.results import of_target, part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm
-from rhoflow.report.statistics import mean_sd
+from rhoflow.report.statistics import mean_sd, or_nan
 from rhoflow.report.text_levels import BESIDE, ROWS, SHORT, SPLITS, TEXTS, scaled_errors, training_range
 
 # Stage of the paper, and the network and stage of its training that it is.
@@ -122,14 +122,10 @@ def _stage_row(series: Series, scores: _Scores, part: str) -> dict[str, Any]:
     row: dict[str, Any] = {"part": part, "runs": len(runs), "n": min(sizes), "n_max": max(sizes)}
     values = [scores[run.key.fold, run.key.seed][part] for run in runs]
     for metric in _METRICS:
-        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([_nan(one[metric]) for one in values])
-    scaled = [_nan(one["rmse"]) / training_range(run) for one, run in zip(values, runs, strict=True)]
+        row[f"{metric}_mean"], row[f"{metric}_sd"] = mean_sd([or_nan(one[metric]) for one in values])
+    scaled = [or_nan(one["rmse"]) / training_range(run) for one, run in zip(values, runs, strict=True)]
     row["rmse_scaled_mean"], row["rmse_scaled_sd"] = mean_sd(scaled)
     return row
-
-
-def _nan(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _baseline_rows(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
@@ -143,7 +139,7 @@ def _step(stage: _Stage, level: float) -> dict[str, float]:
     """Change of the validation RMSE from one stage to the next, seeds averaged first; none where a fold has none."""
     differences: dict[int, list[float]] = {}
     for key in stage.steps:
-        change = _nan(stage.scores[key]["val"]["rmse"]) - _nan(stage.before[key]["val"]["rmse"])
+        change = or_nan(stage.scores[key]["val"]["rmse"]) - or_nan(stage.before[key]["val"]["rmse"])
         differences.setdefault(key[0], []).append(change)
     if not differences:
         return {}
@@ -179,10 +175,10 @@ def transfer_sentence(frame: pd.DataFrame, target: str) -> str | None:
 
 def transfer_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return the stages of one target, images first, then each text level; None without stages."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     if not len(rows):
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+    unit = labels.unit_after(target)
     beside, rows = rows[rows["group"] == "baseline"], rows[rows["group"] == "network"]
     decimals = labels.decimals_for(float(rows.loc[rows["part"] == "test", "rmse_mean"].min()))
     header = (

@@ -16,7 +16,7 @@ from rhoflow.report import labels
 from rhoflow.report.comparisons import REFERENCES, TWIN, Pair, over_folds, pair_of
 from rhoflow.report.published import COLUMNS, SOURCE, published_cell
 from rhoflow.report.render import Row, Table
-from rhoflow.report.results import part_scores
+from rhoflow.report.results import of_target, part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, holm
 from rhoflow.report.statistics import mean_sd
@@ -122,7 +122,7 @@ def _test(pair: Pair, comparisons: int) -> dict[str, Any]:
 
 def trials_sentence(tests: pd.DataFrame, target: str) -> str | None:
     """Say in plain words what is significant over all trials of one target; None if nothing was tested."""
-    rows: list[dict[str, Any]] = tests[tests["target"] == target].to_dict("records") if len(tests) else []  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = of_target(tests, target).to_dict("records")  # type: ignore[assignment]
     if not rows:
         return None
     folds, repeats = max(row["folds"] for row in rows), max(row["repeats"] for row in rows)
@@ -141,7 +141,7 @@ def trials_table(frame: pd.DataFrame, level: str, *, lineage_id: str) -> Table |
     targets = list(dict.fromkeys(rows["target"]))
     header = ["", "n"]
     for target in targets:
-        unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
+        unit = labels.unit_after(target)
         header += [f"{labels.target_label(target)} R²", f"RMSE{unit}"]
     groups = [
         (trial, tuple(_trial_rows(rows[rows["trial"] == trial], targets)))

@@ -10,6 +10,7 @@ import pandas as pd
 from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
+from rhoflow.report.results import of_target
 from rhoflow.report.significance import LEVEL
 
 _TESTS = {"p_holm": "rmse_difference", "val_p_holm": "val_rmse_difference"}
@@ -20,8 +21,9 @@ def comparisons_table(frame: pd.DataFrame, target: str, *, study: Study, lineage
     rows = _rows(frame, target)
     if not rows:
         return None
-    unit = f" [{labels.unit_label(target)}]" if labels.unit_label(target) else ""
-    decimals = labels.decimals_for(min(abs(row["detectable"]) for row in rows))
+    unit = labels.unit_after(target)
+    detectable = [row["detectable"] for row in rows if math.isfinite(row["detectable"])]
+    decimals = labels.decimals_for(min(detectable, default=math.nan))
     sizes = sorted({_size(row) for row in rows})
     header = (
         *("Model", "Text", *(["n"] if len(sizes) > 1 else [])),
@@ -43,7 +45,7 @@ def comparisons_table(frame: pd.DataFrame, target: str, *, study: Study, lineage
 
 
 def _rows(frame: pd.DataFrame, target: str) -> list[dict[str, Any]]:
-    return frame[frame["target"] == target].to_dict("records") if len(frame) else []  # type: ignore[return-value]
+    return of_target(frame, target).to_dict("records")  # type: ignore[return-value]
 
 
 def _reference(row: dict[str, Any]) -> str:
@@ -81,7 +83,8 @@ def _caption(rows: list[dict[str, Any]], sizes: list[str], *, study: Study, line
             " parts.",
             f"p: Holm's correction over the {m} comparisons of this target, each test by itself; bold: below"
             f" {LEVEL}.",
-            f"Detectable: the true difference found with 80 % power at {LEVEL}/{m}.",
+            f"Detectable: the true difference found with 80 % power at {LEVEL}/{m}; a dash where there are too"
+            " few for any.",
             f"Lineage {lineage_id}.",
         ]
     )

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
+from rhoflow.report.results import of_target
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, holm
-from rhoflow.report.statistics import mean_sd
+from rhoflow.report.statistics import mean_sd, or_nan
 from rhoflow.training.evaluate import mean_absolute_error
 
 
@@ -73,7 +74,7 @@ def _row(series: Series) -> dict[str, Any]:
     }
     for name, rows in (("mae_other", ~zero), ("mae_zero", zero)):
         errors = [mean_absolute_error(y_true[rows], y_pred[rows]) for y_pred in members]
-        row[f"{name}_mean"], row[f"{name}_sd"] = mean_sd([np.nan if one is None else one for one in errors])
+        row[f"{name}_mean"], row[f"{name}_sd"] = mean_sd([or_nan(one) for one in errors])
     # A moment may point either way; a gap below zero is further from a gap.
     sizes = np.abs(members) if (y_true < -rule.threshold).any() else members
     row["auc_mean"], row["auc_sd"] = mean_sd([separation(zero, one) for one in sizes])
@@ -95,7 +96,7 @@ def chance(is_zero: NDArray[np.bool_], magnitude: NDArray[np.float64]) -> float:
 
 def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
     """Say in plain words which models tell the two kinds of one target apart; None if it is none, or has no runs."""
-    rows = frame[frame["target"] == target].to_dict("records") if len(frame) else []
+    rows = of_target(frame, target).to_dict("records")
     rule = labels.zero_of(target)
     if rule is None or not rows:
         return None
@@ -116,7 +117,7 @@ def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
 
 def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
     """Return what a reader sees of one zero-inflated target; None if it is none, or has no runs."""
-    rows = frame[frame["target"] == target] if len(frame) else frame
+    rows = of_target(frame, target)
     rule, unit = labels.zero_of(target), labels.unit_label(target)
     if rule is None or not len(rows):
         return None
