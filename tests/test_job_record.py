@@ -16,6 +16,7 @@ import pytest
 
 from rhoflow import job_record
 from rhoflow.job_record import job_name
+from rhoflow.report.provenance_jobs import read_jobs
 from rhoflow.source_digest import script_digest
 
 SECRET = "sk-planted-5up3rs3cr3t"
@@ -71,6 +72,15 @@ def test_every_attempt_is_in_the_journal_with_its_end(script: Path) -> None:
     assert {start["code"] for start in starts} == {script_digest(script)}
     assert 80 < ends[starts[-1]["attempt"]]["max_rss_mb"] < 400
     assert SECRET not in journal(script)
+
+
+def test_half_a_line_of_a_killed_attempt_swallows_no_other(script: Path) -> None:
+    folder = script.parent / "results/s/provenance/jobs"
+    (folder / "task").mkdir(parents=True)
+    (folder / "task/k_vrh.jsonl").write_text('{"attempt": "a", "eve')
+    assert run(script, "well") == 0
+    (job,) = read_jobs(folder)
+    assert [attempt["end"] for attempt in job["attempts"]] == ["done"]
 
 
 def test_without_the_workflow_nothing_is_noted(script: Path) -> None:

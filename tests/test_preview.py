@@ -63,6 +63,15 @@ def test_stage_is_one_sentence_with_counts(study: Study) -> None:
     ]
 
 
+def test_clip_is_counted_on_every_partition(study: Study) -> None:
+    splits = study.splits.model_copy(update={"repeats": 2})
+    repeated = study.model_copy(update={"models": (*study.models, "clip"), "splits": splits})
+    assert p.sentences(p.Counts({"clip": 1}, {"image": 2, "clip": 1}), repeated) == [
+        "Trainings:      2 packs of 6 trainings: 2 done, 0 to run (image).",
+        "                1 pack of 12 trainings: 0 done, 1 to run (clip).",
+    ]
+
+
 def test_rule_that_no_stage_knows_is_counted(study: Study) -> None:
     assert p.sentences(p.Counts({"fresh": 1}, {"fresh": 3}), study) == [
         "Other:          3 jobs: 2 done, 1 to build (fresh)."

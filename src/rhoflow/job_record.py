@@ -131,7 +131,9 @@ def _add(journal: Path, line: dict[str, Any]) -> None:
     """Append a line at once; a job never fails for its journal."""
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
+        # A kill or a full disk may have left half a line, which would swallow this one.
+        torn = journal.exists() and not journal.read_bytes().endswith(b"\n")
         with journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+            file.write("\n" * torn + json.dumps(line, sort_keys=True) + "\n")
     except OSError as error:
         print(f"rhoflow: {journal}: {error.strerror}; this job is not in the provenance", file=sys.stderr)

@@ -22,7 +22,7 @@ from rhoflow.config import KNOWN_NETWORKS, Study
 from rhoflow.errors import StudyError
 from rhoflow.materials.digests import read_json
 from rhoflow.sources.trained import trained
-from rhoflow.training.names import LLM, base_of, network_runs
+from rhoflow.training.names import LLM, base_of, network_runs, series_folds
 
 # Rules by stage, and what a job of each is called; a rule that is not named here is counted under its own name.
 STAGES: dict[str, dict[str, str]] = {
@@ -148,11 +148,11 @@ def sentences(counts: Counts, study: Study) -> list[str]:
 
 
 def _sentence(rule: str, unit: str, counts: Counts, study: Study) -> str:
-    """Say ``477 shards: 475 done, 2 to build``, ``4 packs: 0 done, 12 trainings in 4 to run``."""
+    """Say ``477 shards: 475 done, 2 to build``, ``4 packs of 3 trainings: 0 done, 4 to run``."""
     n, to_do = counts.there_are[rule], counts.to_do.get(rule, 0)
     if unit != "pack":
         return f"{_count(n, unit)}: {n - to_do} done, {to_do} to build"
-    runs = study.splits.folds * len(study.seeds) if study.training.pack == "all" else 1
+    runs = len(series_folds(study, rule)) * len(study.seeds) if study.training.pack == "all" else 1
     return f"{_count(n, unit)} of {_count(runs, 'training')}: {n - to_do} done, {to_do} to run"
 
 
