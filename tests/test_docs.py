@@ -45,7 +45,8 @@ def missing(text: str, page: str = "README.md") -> list[str]:
     """Everything that a page names and the project does not have."""
     found = snippets(text)
     checks = (_targets, _commands, _options, _paths, _rules, _keys)
-    return [problem for check in checks for problem in check(found)] + [*_prose(text), *_links(text, PROJECT / page)]
+    problems = [problem for check in checks for problem in check(found)]
+    return [*problems, *_prose(text), *_links(text, PROJECT / page), *_studies(text)]
 
 
 def _targets(found: list[str]) -> Iterator[str]:
@@ -87,6 +88,15 @@ def _paths(found: list[str]) -> Iterator[str]:
 
 def _there(root: Path, pattern: str) -> bool:
     return any(root.glob(pattern.rstrip("/")))
+
+
+def _studies(text: str) -> Iterator[str]:
+    """Blocks of YAML that are no study."""
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        try:
+            load_study(yaml.safe_load(block))
+        except StudyError as error:
+            yield str(error)
 
 
 def _prose(text: str) -> Iterator[str]:
@@ -201,6 +211,7 @@ def test_page_names_nothing_that_is_not_there(page: str) -> None:
         "`training.faults`",
         "`slices: {window: {cells: 8, angstrom: 12}}`",
         "`source.lattices`",
+        "```yaml\nsource:\n  kind: materials_project\n  latice: fcc\n```",
         "# Hours on a CPU:  snakemake --configfile studies/nothing.yaml",
     ],
 )
