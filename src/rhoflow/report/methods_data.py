@@ -10,6 +10,7 @@ from typing import Any
 from rhoflow.config import Clean, DirectorySource, MaterialsProjectSource, SliceOptions, Source, Splits, Study
 from rhoflow.report import labels
 from rhoflow.report.provenance_inputs import STAGES, rejections
+from rhoflow.report.provenance_jobs import KILLED
 from rhoflow.sources.materials_project.selection import LATTICES
 
 _SPLITS = {
@@ -172,6 +173,10 @@ def computing_sentences(record: Mapping[str, Any]) -> list[str]:
     versions = record["reporting"]["packages"]
     hours = sum(one["hours"] for one in record["costs"].values())
     gpu = sum(one["gpu_hours"] for one in record["costs"].values())
+    killed = sum(end == KILLED for job in record["troubled"] for end in job["ends"])
+    left_out = (
+        f" (without {_count(killed, 'attempt')} that {'was' if killed == 1 else 'were'} killed)" if killed else ""
+    )
     machines = sorted({_machine(kind) for kind in record["hardware"]})
     commit = record["code"]["commit"]
     return [
@@ -179,7 +184,7 @@ def computing_sentences(record: Mapping[str, Any]) -> list[str]:
         f"{f' (commit {commit[:12]})' if commit else ''} under Snakemake {versions['snakemake']} [[moelder2021]],"
         " HDF5 [[collette2013]], Zarr [[zarr]], NumPy [[harris2020]], SciPy [[virtanen2020]], pandas [[mckinney2010]]"
         " and matplotlib [[hunter2007]].",
-        f"All jobs together took {hours:.2f} hours, of which {gpu:.2f} GPU hours; the models were trained on"
+        f"All jobs together took {hours:.2f} hours and {gpu:.2f} GPU hours{left_out}; the models were trained on"
         f" {' and '.join(machines) or 'unknown hardware'}.",
         f"Results carry the lineage {record['lineage']['id']}; the run is described as a Workflow Run RO-Crate"
         " [[leo2024]].",
