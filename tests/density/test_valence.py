@@ -165,3 +165,17 @@ def test_every_demo_crystal_finds_the_sets_it_was_computed_with(demo, project):
         assert choose_valence(density.total, density.structure) == {
             str(element): used[str(element)] for element in density.structure.composition
         }, path
+
+
+def test_too_many_elements_are_a_rejection_unless_a_run_states_their_electrons():
+    """Trying all would take longer than any job has."""
+    elements = [Element.from_Z(z).symbol for z in (*range(22, 34), *range(40, 48))]
+    alloy = Structure(Lattice.cubic(12), elements, np.random.default_rng(0).random((20, 3)))
+    stated = {element: counts(element)[0] for element in elements}
+    rho = flat(alloy, sum(stated.values()))
+    with pytest.raises(
+        RejectedMaterialError, match=r"combinations of valence shells of its 20 elements.*OUTCAR"
+    ) as error:
+        choose_valence(rho, alloy)
+    assert error.value.reason is Reason.VALENCE
+    assert n_electrons(alloy, choose_valence(rho, alloy, stated)) == pytest.approx(sum(stated.values()))

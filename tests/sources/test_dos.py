@@ -128,6 +128,12 @@ def test_bad_dos_is_noted(tmp_path: Path, change: dict, message: str) -> None:
     assert re.search(message, report.stats["a"]["note"])
 
 
+def test_dos_nested_without_end_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "dos.json").write_text("[" * 100_000)
+    _, report = _gather(tmp_path, a=str(tmp_path / "dos.json"))
+    assert "RecursionError" in report.stats["a"]["note"]
+
+
 def test_digest_follows_the_numbers_alone(tmp_path: Path) -> None:
     digests = []
     for name, change in (("a", {}), ("b", {"method": "other words"}), ("c", {"fermi_level_eV": 1.5})):

@@ -321,7 +321,16 @@ def test_sample_counts_numbers_and_fields(tmp_path: Path, blocks: int, packed: b
     assert kind.fields == pytest.approx(blocks, rel=0.01)
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no density\n", b"\x1f\x8bbroken"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"this is no density\n",
+        b"\x1f\x8bbroken",
+        gzip.compress(b"x\n\n" + b" ".join([b"9" * 5000] * 3) + b"\n1\n2\n"),
+    ],
+    ids=["empty", "text", "broken", "digits without end"],
+)
 def test_sample_of_files_that_are_no_density_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "CHGCAR.gz"
     path.write_bytes(content)

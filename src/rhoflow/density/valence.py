@@ -8,6 +8,7 @@ where several choices have it, the density itself.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ COUNT_TOLERANCE = 0.05  # electrons in the cell
 # Waves of at least this length [A] compare a density with free atoms: they count the electrons of an atom but do not
 # see how they sit inside its core, where VASP's densities are not the all-electron ones.
 _COMPARED_WAVELENGTH = 1.0
+_MOST_COMBINATIONS = 20_000  # 3^9; nine elements with three sets each take some seconds
 
 Valence = Mapping[str, Shells]
 """Valence shells by element."""
@@ -81,11 +83,17 @@ def choose_valence(rho: Floats, structure: Structure, stated: Mapping[str, float
     Raises
     ------
     RejectedMaterialError
-        NO_FREE_ATOM for an element without table; VALENCE if no combination fits.
+        NO_FREE_ATOM for an element without table; VALENCE if no combination fits, or there are too many to try.
     """
     counts = {str(element): round(n) for element, n in sorted(structure.composition.get_el_amt_dict().items())}
     electrons = float(rho.mean()) * structure.volume
     sets = {element: _stated_sets(element, stated) for element in counts}
+    if (n := math.prod(map(len, sets.values()))) > _MOST_COMBINATIONS:
+        raise RejectedMaterialError(
+            Reason.VALENCE,
+            f"{n} combinations of valence shells of its {len(sets)} elements, at most {_MOST_COMBINATIONS} are tried;"
+            " put its vasprun.xml or OUTCAR, which states them, beside the density, or use field: total",
+        )
     fitting = _fitting(sets, counts, electrons)
     if not fitting:
         raise RejectedMaterialError(Reason.VALENCE, _misfit(sets, counts, electrons, stated is not None))

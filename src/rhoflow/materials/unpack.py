@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from rhoflow.errors import Reason, RejectedMaterialError
 
 MOST_TIMES = 200  # its packed size: nine times what the densities at hand need
 ALWAYS = 256 * 2**20  # bytes; so much is no harm whatever it came from
+_CHUNK = 2**18  # bytes fed at a time behind a first part: what follows an end is copied, so it must not be all
+_PADDING = re.compile(rb"\0*")
 _DICTIONARY = 2**30  # bytes of memory for xz; its strongest preset takes 65 MB
 _DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
@@ -49,26 +52,29 @@ def unpack(packed: bytes, path: Path) -> bytes:
     RejectedMaterialError
         If it unpacks to more than `most_unpacked` allows, ends too early or is damaged.
     """
-    most = most_unpacked(len(packed))
+    left = most_unpacked(len(packed))
     parts: list[bytes] = []
-    rest, left = packed, most
+    at, view = 0, memoryview(packed)
     try:
-        while rest:
-            decompressor = next(make for magic, make in _DECOMPRESSORS.items() if rest.startswith(magic))()
-            parts.append(decompressor.decompress(rest, left + 1))
-            left -= len(parts[-1])
-            if left < 0:
-                raise too_large(path, len(packed))
-            if not decompressor.eof:
-                raise RejectedMaterialError(
-                    Reason.TRUNCATED, f"{path}: the compressed file ends too early; copy it again"
-                )
-            rest = decompressor.unused_data.lstrip(b"\0")  # padding
+        while at < len(packed):
+            decompressor = next(make for magic, make in _DECOMPRESSORS.items() if packed.startswith(magic, at))()
+            while not decompressor.eof:
+                if at == len(packed):
+                    raise RejectedMaterialError(
+                        Reason.TRUNCATED, f"{path}: the compressed file ends too early; copy it again"
+                    )
+                chunk = view[at : at + _CHUNK] if at else view
+                parts.append(decompressor.decompress(chunk, left + 1))
+                left -= len(parts[-1])
+                if left < 0:
+                    raise too_large(path, len(packed))
+                at += len(chunk) - len(decompressor.unused_data)
+            at = _PADDING.match(packed, at).end()  # type: ignore[union-attr]
     except StopIteration:
         raise _damaged(path, "something else follows") from None
     except (OSError, lzma.LZMAError, zlib.error) as error:
         raise _damaged(path, str(error)) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def _damaged(path: Path, why: str) -> RejectedMaterialError:

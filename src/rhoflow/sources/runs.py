@@ -142,7 +142,7 @@ def read_packed(path: Path, parse: Callable[[IO[bytes]], Any]) -> Any:
         raise RejectedMaterialError(
             Reason.TRUNCATED, f"{path}: the packed file is damaged ({error}); copy it again"
         ) from error
-    except (ParseError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+    except (ParseError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
         raise RejectedMaterialError(
             Reason.UNREADABLE,
             f"{path}: not what a finished VASP run writes ({kind_of(error)}); was the run"

@@ -92,7 +92,7 @@ def _layout(head: bytes) -> tuple[float, float] | None:
     lines = head.split(b"\n")
     for k in range(1, len(lines) - 2):
         words = lines[k].split()
-        if not lines[k - 1].strip() and len(words) == 3 and all(word.isdigit() for word in words):
+        if not lines[k - 1].strip() and len(words) == 3 and all(word.isdigit() and len(word) < 10 for word in words):
             numbers = lines[k + 1].split()
             points = int(words[0]) * int(words[1]) * int(words[2])
             return (float(points), (len(lines[k + 1]) + 1) / len(numbers)) if numbers and points else None

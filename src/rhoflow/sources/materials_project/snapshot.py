@@ -48,8 +48,8 @@ def read_snapshot(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]
     materials : iterator of dict
         Sorted by ``id``, each id once; either ``{"id", "rejected": {"reason", "detail"}}`` or ``{"id", "properties",
         "elastic_tensor", "text", "task_id", "functional", "density", "bytes", "etag", "aeccar", "aeccar_bytes",
-        "aeccar_etags", "dos_task"}`` with properties in house units and the elastic tensor in GPa (Voigt, IEEE
-        orientation).
+        "aeccar_etags", "passed_over", "dos_task"}`` with properties in house units and the elastic tensor in GPa
+        (Voigt, IEEE orientation).
 
     Raises
     ------
