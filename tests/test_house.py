@@ -93,7 +93,7 @@ def test_study_is_valid_and_has_what_its_twins_are_measured_against(name: str, p
     assert set(TWINS[name]) <= set(study.models)
     assert (study.training.finetune.epochs == 0) == (name in FROZEN)
     assert study.training.frozen_levels == (("all",) if name == "dft-frozen" else ())
-    assert study.baselines == (() if name == "dft-finetune" else ("chgnet-ridge",))
+    assert study.baselines == ("chgnet-ridge",)
 
 
 def test_bundled_studies_ask_for_their_splits_targets_and_levels(project: Path) -> None:
