@@ -359,12 +359,6 @@ def kind_files(kinds, names, targets=None):
     ]
 
 
-def caption(folder, name):
-    """Caption of a table or figure in Snakemake's report."""
-    there = Path(workflow.basedir) / "report" / folder / f"{name}.rst"
-    return f"../report/{folder}/{name if there.exists() else 'other'}.rst"
-
-
 def table_file(name):
     """A file in tables/; of the formats, Snakemake's report shows the CSV."""
     stem, _, suffix = name.partition(".")
@@ -372,7 +366,7 @@ def table_file(name):
         return f"{ROOT}/tables/{name}"
     return report(
         f"{ROOT}/tables/{name}",
-        caption=caption("tables", "tests" if stem.endswith("_tests") else stem),
+        caption=f"../report/tables/{'tests' if stem.endswith('_tests') else stem}.rst",
         category="Tables",
         labels={"table": stem},
     )
@@ -384,7 +378,7 @@ def figure_files(name):
     kind = name.removesuffix(f"_{target}")
     shown = report(
         f"{ROOT}/figures/{name}.png",
-        caption=caption("figures", kind),
+        caption=f"../report/figures/{kind}.rst",
         category="Figures",
         labels={"figure": kind, "target": target or "all"},
     )

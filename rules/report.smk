@@ -42,7 +42,7 @@ if SEARCHED:
             DATASET,
             chosen=SEARCHED,
         output:
-            expand(f"{ROOT}/tables/{{name}}", name=SEARCH_TABLE),
+            [table_file(name) for name in SEARCH_TABLE],
         log:
             f"{LOGS}/search_table.log",
         benchmark:
