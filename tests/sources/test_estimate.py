@@ -170,6 +170,24 @@ def test_nothing_more_is_needed_for_what_is_there(tmp_path: Path) -> None:
     assert after["downloads"].download == 5 * LARGE
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("none", "none"), ("native", "float32"), ("float32", "none"), ("none", "native")]
+)
+def test_archive_of_another_raw_is_made_again_in_the_place_of_the_old(
+    crystals: Path, tmp_path: Path, before: str, after: str
+) -> None:
+    shutil.copytree(crystals / "catalog", tmp_path / "catalog")
+    shutil.copytree(ingest(crystals, before).parent, tmp_path / "raw")
+    grid = {"shape": [32, 32, 32]}
+    needs = needs_of(tmp_path, raw=after, grid=grid)["raw"]
+    if before == after:
+        assert (needs.materials, needs.disk) == (0, 0.0)
+        return
+    said = needs_of(crystals, raw=after, grid=grid)["raw"].disk
+    assert needs.materials == len(CRYSTALS)
+    assert needs.disk == max(0.0, said - (tmp_path / "raw/0000.h5").stat().st_size)
+
+
 def test_added_materials_of_a_finished_shard_count(tmp_path: Path) -> None:
     root = remote_study(tmp_path, n=4, size=LARGE)
     ShardReport("ingest", {"mp-0": "digest"}).write(root / "raw/0000.h5")

@@ -12,8 +12,10 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -166,9 +168,16 @@ def estimate(materials: pd.DataFrame, root: Path, study: Study, *, downloads: in
     """
     sizes = _sizes(materials, study)
     finished = {stage: _finished(materials, root, stage) for stage in sizes}
+    replaced = _replaced(materials, root, study)
+    finished["raw"] &= ~materials["shard"].isin(replaced.keys())
     dropped = finished["raw"] & ~_finished(materials, root, "raw", rejected=False)
     needs = [
-        Need(stage, int(todo.sum()), 0.0, float(size[todo].sum()))
+        Need(
+            stage,
+            int(todo.sum()),
+            0.0,
+            max(0.0, size[todo].sum() - (sum(replaced.values()) if stage == "raw" else 0)),
+        )
         for stage, size in sizes.items()
         for todo in [(size > 0) & ~finished[stage] & ~dropped]
     ]
@@ -213,6 +222,24 @@ def _finished(materials: pd.DataFrame, root: Path, stage: str, *, rejected: bool
             continue  # not made yet, or cut short by a kill: it will be made
         done |= report.digests.keys() | (report.rejected.keys() if rejected else set())
     return materials["material_id"].isin(done)
+
+
+def _replaced(materials: pd.DataFrame, root: Path, study: Study) -> dict[str, int]:
+    """Size by shard [bytes] of the archives that another `raw` has made: they are made again and give their room."""
+    paths = {shard: root / f"raw/{shard}.h5" for shard in materials["shard"].unique()}
+    return {shard: path.stat().st_size for shard, path in paths.items() if path.is_file() and _is_other(path, study)}
+
+
+def _is_other(archive: Path, study: Study) -> bool:
+    """Whether the densities of an archive are not what the study's `raw` keeps, by those that come first."""
+    try:
+        with h5py.File(archive) as file:
+            found = [(group["total"].dtype, group["total"].shape) for group in islice(file.values(), 8)]
+    except (OSError, KeyError, AttributeError):
+        return False  # damaged: who reads it says so
+    native = any(dtype == np.float64 for dtype, _ in found)
+    unified = not native and all(shape == study.grid.shape for _, shape in found)
+    return bool(found) and study.raw != ("native" if native else "none" if unified else "float32")
 
 
 def _kept(materials: pd.DataFrame, study: Study) -> pd.Series:
