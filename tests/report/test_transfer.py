@@ -13,6 +13,7 @@ from rhoflow.config import Study
 from rhoflow.report.runs import Run, Series, main_series
 from rhoflow.report.significance import LEVEL, detectable_difference, holm
 from rhoflow.report.transfer import STAGES, transfer_frame, transfer_sentence, transfer_table
+from rhoflow.training.names import BASELINE_LEVELS, OPTIONAL_BASELINES
 from rhoflow.training.stage import FROZEN
 
 EXACT = 1e-9
@@ -75,7 +76,7 @@ def test_steps_are_tested_over_folds(grid_root: Path, frame: pd.DataFrame) -> No
 
 def test_baselines_stand_below_without_a_step(grid_root: Path, frame: pd.DataFrame) -> None:
     rows = frame[(frame["target"] == "k_vrh") & (frame["group"] == "baseline")]
-    assert set(rows["model"]) == {"magpie-forest", "pixels-ridge", "tfidf-ridge"}
+    assert set(rows["model"]) == set(BASELINE_LEVELS) - set(OPTIONAL_BASELINES)
     assert rows["change"].isna().all()
     row = rows.set_index(["stage", "part"]).loc["Text TF-IDF + ridge (all)", "val"]
     expected = [errors(grid_root, "tfidf-ridge/k_vrh/all", fold)[0] for fold in range(3)]
@@ -140,8 +141,11 @@ def test_sentence_names_what_changes_the_error(frame: pd.DataFrame) -> None:
     rows = frame[frame["target"] == "k_vrh"].assign(p_holm=1.0)
     nothing = transfer_sentence(rows, "k_vrh")
     assert nothing is not None
-    assert "over 6 steps: no step changes it significantly." in nothing
+    assert "over 6 steps: no step changes it significantly (smallest detectable with 80 % power [GPa]: " in nothing
     step = (rows["stage"] == "Finetuning (image)") & (rows["part"] == "val")
     said = transfer_sentence(rows.assign(p_holm=np.where(step, 0.01, 1.0)), "k_vrh")
     assert said is not None
-    assert said.endswith("Finetuning (image) lowers it; the other steps do not change it significantly.")
+    assert "Finetuning (image) lowers it; the other steps do not change it significantly (smallest" in said
+    untested = transfer_sentence(rows.assign(p_holm=np.nan, detectable=np.nan), "k_vrh")
+    assert untested is not None
+    assert untested.endswith("no step changes it significantly (too few for a test).")

@@ -77,6 +77,7 @@ def test_table_names_both_kinds(whole_small_root: Path, study: Study) -> None:
     ((name, (row,)),) = table.groups
     assert (name, row.cells) == ("Networks", ("Image network", "–", "4", "75 %", "1.00", "0.00", "1.00"))
     assert "at most 0.001 eV" in table.caption
+    assert "over 1 runs" in table.caption  # of the three that the study asks for
     assert "Lineage 0123." in table.caption
     assert zeros_table(frame, "k_vrh", study=study, lineage_id="0123") is None
     assert {key for key in BUILT_IN if labels.zero_of(key)} == {"band_gap", "total_magnetization"}

@@ -29,7 +29,6 @@ TEXTS = {"formula": "Single", "keywords": "Key", "all": "All"}
 SPLITS = {"train": "train", "val": "test", "test": "holdout"}
 SHORT = {"train": "Tr", "val": "Te", "test": "H"}
 ENCODERS = {"Table 6": "RoBERTa", "Table 12": "ALBERT"}
-BESIDE = ("magpie-forest", "chgnet-ridge", "pixels-ridge", "tfidf-ridge")
 
 
 def levels_frame(series: Sequence[Series]) -> pd.DataFrame:
@@ -49,7 +48,7 @@ def levels_frame(series: Sequence[Series]) -> pd.DataFrame:
     """
     rows = []
     for one in series:
-        if one.model in ("fusion", *BESIDE):
+        if one.model == "fusion" or labels.group_of(one.model) == "baseline":
             rows += [part_scores(one, part) | scaled_errors(one, part) | _published(one, part) for part in PARTS]
     return pd.DataFrame(rows)
 
@@ -131,7 +130,7 @@ def _target_rows(rows: pd.DataFrame, levels: Sequence[str]) -> Iterator[Row]:
             printed = [labels.printed(fusion.get(place, {}).get(f"{key}_{metric}", np.nan)) for place in places]
             if set(printed) != {labels.DASH}:
                 yield Row((f"Published, {table} ({ENCODERS[table]}): {name}", *printed))
-    for model in BESIDE:
+    for model in labels.BASELINES:
         beside = rows[rows["model"] == model]
         cells = _by_place(beside)
         if not beside["level"].isin(TEXT_LEVELS).any():  # it reads no text: the same numbers at every level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ from rhoflow.report.results import of_target, part_scores
 from rhoflow.report.runs import Series
 from rhoflow.report.significance import LEVEL, corrected_t_test, detectable_difference, holm
 from rhoflow.report.statistics import mean_sd, or_nan
-from rhoflow.report.text_levels import BESIDE, ROWS, SHORT, SPLITS, TEXTS, scaled_errors, training_range
+from rhoflow.report.text_levels import ROWS, SHORT, SPLITS, TEXTS, scaled_errors, training_range
+from rhoflow.report.verdicts import power
 
 # Stage of the paper, and the network and stage of its training that it is.
 STAGES = {
@@ -130,7 +131,7 @@ def _stage_row(series: Series, scores: _Scores, part: str) -> dict[str, Any]:
 
 def _baseline_rows(series: Sequence[Series]) -> Iterator[dict[str, Any]]:
     for one in series:
-        for part in PARTS if one.model in BESIDE else ():
+        for part in PARTS if labels.group_of(one.model) == "baseline" else ():
             row = part_scores(one, part) | scaled_errors(one, part)
             yield row | {"stage": labels.series_label(one.model, one.level), **dict.fromkeys(_STEP, np.nan)}
 
@@ -161,15 +162,15 @@ def transfer_sentence(frame: pd.DataFrame, target: str) -> str | None:
     rows = frame[(frame["target"] == target) & frame["change"].notna()] if len(frame) else frame
     if not len(rows):
         return None
-    told = []
-    for row in rows.to_dict("records"):
+    told, steps = [], cast("list[dict[str, Any]]", rows.to_dict("records"))
+    for row in steps:
         if row["p_holm"] < LEVEL:
             text = f" ({row['level']})" if row["level"] in TEXT_LEVELS else ""
             told.append(f"{row['stage']}{text} {'lowers' if row['change'] < 0 else 'raises'} it")
-    rest = "; the other steps do not change it significantly" if 0 < len(told) < len(rows) else ""
+    rest = "; the other steps do not change it significantly" if 0 < len(told) < len(steps) else ""
     return (
-        f"Validation RMSE from stage to stage, over folds, after Holm's correction at 5 % over {len(rows)} steps:"
-        f" {'; '.join(told) or 'no step changes it significantly'}{rest}."
+        f"Validation RMSE from stage to stage, over folds, after Holm's correction at 5 % over {len(steps)} steps:"
+        f" {'; '.join(told) or 'no step changes it significantly'}{rest} ({power(steps, 'p_holm', target)})."
     )
 
 

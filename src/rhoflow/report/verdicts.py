@@ -127,10 +127,11 @@ def findings(rows: list[dict[str, Any]], p: str, target: str) -> str:
     ]
     total = sum(len(models) for side in (better, worse) for models in side.values())
     rest = f"; the other {len(rows) - total} differences are not significant" if 0 < total < len(rows) else ""
-    return f"{'; '.join(told) or 'no difference is significant'}{rest} ({_power(rows, p, target)})."
+    return f"{'; '.join(told) or 'no difference is significant'}{rest} ({power(rows, p, target)})."
 
 
-def _power(rows: list[dict[str, Any]], p: str, target: str) -> str:
+def power(rows: list[dict[str, Any]], p: str, target: str) -> str:
+    """Tell the smallest differences that the tests behind the column `p` could have found."""
     column = "detectable" if p == "p_holm" else "val_detectable"
     sizes = sorted(row[column] for row in rows if math.isfinite(row[column]))
     if not sizes:

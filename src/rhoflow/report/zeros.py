@@ -110,7 +110,7 @@ def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
     rest = "; of the others it is not shown" if 0 < len(found) < len(tested) else ""
     return (
         f"Better than chance on {tested[0]['n']} test crystals, {tested[0]['n_other']} of them {rule.other} (mean"
-        " prediction of all runs, Mann-Whitney test, after Holm's correction at 5 % over"
+        " prediction of all runs, Mann-Whitney test of single crystals, after Holm's correction at 5 % over"
         f" {len(tested)} model{'' if len(tested) == 1 else 's'}): {told}{rest}."
     )
 
@@ -127,11 +127,11 @@ def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: s
         (name, tuple(Row(_cells(row, decimals)) for row in rows[rows["group"] == group].to_dict("records")))
         for group, name in labels.GROUPS.items()
     ]
-    runs = study.splits.folds * len(study.seeds)
+    runs = sorted(set(rows["runs"]))
     caption = (
         f"n test crystals. Zero: the share of {rule.zero}, at most {rule.threshold:g} {unit}. AUC: how well"
         f" the predictions tell {rule.zero} from {rule.other} (0.5: not at all, 1: perfectly); a dash where one kind"
-        f" is missing. Mean ± sample standard deviation over {runs} run{'' if runs == 1 else 's'}."
+        f" is missing. Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])} runs."
         f" Errors are not tested here: {labels.TESTED}. Lineage {lineage_id}."
     )
     title = f"Zero and not: {labels.target_label(target)}"
