@@ -10,8 +10,14 @@ TESTENV := .venv/.test-$(TORCH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE := 1
 export PYTHONNOUSERSITE := 1
+# A run has hundreds of short processes: each would compile rhoflow anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Side by side, a process for each core: one of their own each, and the last starts when a core is free.
+SUITES := test-workflow test-library test-cluster
+TOGETHER = $(MAKE) --no-print-directory --jobs 2 --output-sync=line
+PYTEST := OMP_NUM_THREADS=1 python -m pytest
 
-.PHONY: help demo test test-workflow test-library test-full bench lint config lock clean
+.PHONY: help demo test $(SUITES) test-full bench lint config lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,18 +27,20 @@ demo: $(RUNTIME)  ## run the default study: real densities to a table of results
 	@snakemake --profile profiles/default --cores $(CORES)
 	@rhoflow results demo
 
-test: $(TESTENV) lint  ## lint, types and the test suite (about 15 minutes on 2 cores)
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-workflow test-library
+test: $(TESTENV)  ## lint, types and the test suite (about 15 minutes on 2 cores)
+	@$(TOGETHER) lint $(SUITES)
 
-# Two processes side by side: the workflow waits for jobs one after another, the rest keeps one core busy.
-test-workflow:
-	@python -m pytest tests/workflow tests/slurm tests/chaos
+test-full: $(TESTENV)  ## everything, with the slow tests (hours)
+	@$(TOGETHER) lint $(SUITES) WHICH="-m 'slow or not slow' --timeout 7200 --durations 25"
 
-test-library:
-	@python -m pytest --ignore tests/workflow --ignore tests/slurm --ignore tests/chaos
+test-workflow: $(TESTENV)
+	@$(PYTEST) $(WHICH) tests/workflow
 
-test-full: $(TESTENV) lint  ## everything, with the slow tests (an hour or more)
-	@python -m pytest -m 'slow or not slow' --timeout 7200
+test-cluster: $(TESTENV)
+	@$(PYTEST) $(WHICH) tests/slurm tests/chaos
+
+test-library: $(TESTENV)
+	@$(PYTEST) $(WHICH) --ignore tests/workflow --ignore tests/slurm --ignore tests/chaos
 
 bench: $(TESTENV)  ## speed and memory against today's references; writes results/bench.json
 	@python benchmarks/run.py

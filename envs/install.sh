@@ -32,7 +32,7 @@ if ! [ -x .venv/bin/pip ]; then
     fi
 fi
 echo "Installing $lock into .venv (several minutes the first time) ..."
-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+.venv/bin/pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 installed=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)
 case $torch:$installed in
     cpu:*+cpu) ;;
@@ -47,6 +47,8 @@ if [ "$torch" != auto ] || [[ $installed != 2.13.0* ]]; then
         echo "TORCH=cpu: $cpu_index does not answer; taking the build that your pip index offers" >&2
     fi
     # Their other requirements stand in the lock, so nothing but the build's own libraries is added.
-    .venv/bin/pip install --quiet --disable-pip-version-check "${extra[@]}" "${torch_pins[@]}"
+    .venv/bin/pip install --quiet --no-compile --disable-pip-version-check "${extra[@]}" "${torch_pins[@]}"
 fi
-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/bin/pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# pip would compile on one core. Some packages bring templates that are no Python: their errors are no news.
+.venv/bin/python -m compileall -qq -j 0 .venv/lib || true
