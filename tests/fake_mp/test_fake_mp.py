@@ -6,9 +6,6 @@ import contextlib
 import gzip
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -482,18 +479,6 @@ def test_many_connections_at_once_get_sound_objects_in_spite_of_faults(fake_mp: 
 
 
 # ------------------------------------------------------------------------------------------------------ the process
-
-
-def test_clients_of_a_subprocess_come_here_by_their_environment(fake_mp: FakeMaterialsProject) -> None:
-    material = some(fake_mp)
-    code = f"""
-from mp_api.client import MPRester
-with MPRester() as client:
-    print(client.get_charge_density_from_material_id({material.id!r}).dim[0])
-"""
-    environment = os.environ | fake_mp.environment()
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert int(done.stdout) == material.expected().task.grid
 
 
 def test_log_never_holds_the_key(client: MPRester, fake_mp: FakeMaterialsProject) -> None:
