@@ -49,6 +49,14 @@ def test_all_or_none_zero_is_no_error(y, expected: float) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE)
 
 
+@pytest.mark.parametrize("name", ["quantiles-ridge", "quantiles-boosting"])
+def test_of_one_material_that_is_not_zero_its_value_is_learnt(name: str) -> None:
+    X, y = np.random.default_rng(2).normal(size=(12, 3)), np.array([3.0] + [ZERO] * 11)
+    model = TwoPart(BASELINES[name].make(0), ZERO, NEAR).fit(X, y)
+    p = model.chance_.predict_proba(X)[:, 1]
+    np.testing.assert_allclose(model.predict(X), 3 * p + (1 - p) * ZERO, rtol=0, atol=CLOSE)
+
+
 def test_mean_baseline_stays_the_mean(metals) -> None:
     y = metals[1]
     found = TwoPart(BASELINES["mean"].make(0), ZERO, NEAR).fit(np.zeros((400, 1)), y).predict(np.zeros((3, 1)))

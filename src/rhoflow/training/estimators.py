@@ -75,7 +75,9 @@ class TwoPart(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.chance_ = make_pipeline(*(clone(step) for _, step in steps), chance).fit(X, other)
         # Without a material to learn from the chance is 0, and the value does not matter.
         rows = other if other.any() else ~other
-        self.value_ = clone(self.regressor).fit(X[rows], y[rows])
+        # Of one material there is its value to learn: leaving it out, as ridge does, nothing is left.
+        regressor = clone(self.regressor) if rows.sum() > 1 else DummyRegressor()
+        self.value_ = regressor.fit(X[rows], y[rows])
         return self
 
     def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
