@@ -105,6 +105,12 @@ class Disturbed(Workspace):
         process = self.start(*arguments)
         return self.wait(process)
 
+    def succeeds(self, *arguments: str) -> str:
+        """Run snakemake to its end, which must be a good one; what it said."""
+        status, said = self.ends(*arguments)
+        assert status == 0, said
+        return said
+
     def wait(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         status = process.wait(PATIENCE_S)
         return status, self.said()

@@ -281,8 +281,7 @@ def deleted(workspace: Disturbed, case: Case) -> str:
     restore(workspace)
     store = workspace.root / STORE[case.stage]
     store.unlink()
-    status, said = workspace.ends(*asked())
-    assert status == 0, said
+    workspace.succeeds(*asked())
     assert store.exists()
     return f"{store.name} was gone, and made again"
 
@@ -310,8 +309,7 @@ def cancelled(workspace: Disturbed, case: Case) -> str:
 @fault("out of memory")
 def out_of_memory(workspace: Disturbed, case: Case) -> str:
     order(workspace, case, "memory")
-    status, said = workspace.ends("--set-resources", *SBATCH_GPU, "image:mem_mb=2500*attempt", *asked())
-    assert status == 0, said
+    workspace.succeeds("--set-resources", *SBATCH_GPU, "image:mem_mb=2500*attempt", *asked())
     # SLURM calls the step out of memory; the job around it has FAILED without cgroups.
     job = workspace.struck()["job"]
     told = "".join(path.read_text() for path in (workspace.folder / "logs/slurm").rglob(f"{job}.log"))
@@ -395,8 +393,7 @@ def restore(workspace: Disturbed) -> None:
 def finish(workspace: Disturbed, case: Case) -> None:
     """A plain rerun to the end."""
     workspace.executor = "local" if case.executor == "local" else "slurm"
-    status, said = workspace.ends(*asked())
-    assert status == 0, said
+    workspace.succeeds(*asked())
 
 
 def cases(executors: Sequence[str]) -> list[Case]:

@@ -37,6 +37,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, project: Path, demo: P
     from chaos.disturbed import RUN, study_of  # not at the top: pymatgen and pandas take seconds
 
     workspace = study_of(tmp_path_factory.mktemp("undisturbed"), project, demo, CRYSTALS)
-    status, said = workspace.ends("--", RUN)
-    assert status == 0, said
+    workspace.succeeds("--", RUN)
     return workspace

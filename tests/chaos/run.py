@@ -103,8 +103,7 @@ def main() -> None:
         if undisturbed is None:
             whole.mkdir()
             undisturbed = study_of(whole, PROJECT, PROJECT / "resources/demo", CRYSTALS)
-            status, said = undisturbed.ends("--", RUN)
-            assert status == 0, said
+            undisturbed.succeeds("--", RUN)
         facts = {"commit": commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
         for number, case in enumerate(wanted):
             one = outcome(case, undisturbed, Path(folder) / str(number)) | facts

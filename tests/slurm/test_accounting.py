@@ -35,8 +35,7 @@ def test_study_asks_sacct_and_charges_an_account(
     workspace = study_of(tmp_path, project, demo, CRYSTALS)
     workspace.executor = "slurm"
     defaults = ("slurm_partition=cpu", "slurm_account=demo", "mem_mb=4000", "runtime=60")
-    status, said = workspace.ends("--slurm-status-command", "sacct", "--default-resources", *defaults, "--", RUN)
-    assert status == 0, said
+    workspace.succeeds("--slurm-status-command", "sacct", "--default-resources", *defaults, "--", RUN)
     assert workspace.results() == undisturbed.results()
     listed = ["sacct", "--allusers", "--allocations", "--noheader", "--parsable2", "--format=state,account"]
     jobs = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()

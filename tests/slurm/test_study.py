@@ -33,8 +33,7 @@ def test_study_over_slurm_has_the_bytes_of_the_local_run(
     workspace.executor = "slurm"
     (tmp_path / "disk-gpu1").mkdir()
     local_disk = f"image:local_disk={tmp_path}/disk-$SLURMD_NODENAME"  # a variable of the compute node
-    status, said = workspace.ends("--set-resources", *SBATCH_GPU, local_disk, "--", RUN)
-    assert status == 0, said
+    said = workspace.succeeds("--set-resources", *SBATCH_GPU, local_disk, "--", RUN)
     assert f"GB in {tmp_path}/disk-gpu1" in (workspace.folder / "logs/small/image/k_vrh.none.log").read_text()
     # catalog, ingest, three stages of the shard together, clean, train; the rest is too small for a job of its own.
     assert said.count("has been submitted with SLURM jobid") == 5, said
@@ -43,8 +42,7 @@ def test_study_over_slurm_has_the_bytes_of_the_local_run(
     assert workspace.results() == undisturbed.results()
     assert len(workspace.results()) == 4
     # Whoever asks again submits nothing.
-    status, said = workspace.ends("--", RUN)
-    assert status == 0, said
+    said = workspace.succeeds("--", RUN)
     assert "submitted" not in said
 
 
@@ -57,13 +55,11 @@ def test_altered_material_reruns_its_shard_and_the_trainings_that_see_it(
     (tmp_path / "encoder").symlink_to(tiny_encoder)
     workspace.configure(**SMALLER | {"models": ["image", "text"], "shards": 2})
     asked = ("--", RUN, RUN.replace("image", "text").replace("none", "formula"))
-    status, said = workspace.ends(*asked)
-    assert status == 0, said
+    said = workspace.succeeds(*asked)
     alter_density(workspace.folder / "crystals" / ALTERED)
     workspace.executor = "slurm"
     before = workspace._logs()
-    status, said = workspace.ends(*asked)
-    assert status == 0, said
+    said = workspace.succeeds(*asked)
     ran = {job for job, when in workspace._logs().items() if before.get(job) != when}
     shard = shard_of(ALTERED, 2)
     stages = {f"{stage}/{shard}" for stage in ("ingest", "grids", "slices", "describe")}
