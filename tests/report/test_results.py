@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from rhoflow.config import Study, load_study
 from rhoflow.errors import StudyError
 from rhoflow.report.results import epochs_used, results_frame, weights_used, why_stopped
 from rhoflow.report.runs import read_series, run_folders
+from rhoflow.report.tables import results_table
 
 SAME = 1e-10
 
@@ -54,6 +56,27 @@ def test_numbers_are_those_of_the_prediction_files(
     for metric in ("r2", "rmse", "mae"):
         assert row[f"{metric}_mean"] == pytest.approx(expected[metric].mean(), rel=SAME)
         assert row[f"{metric}_sd"] == pytest.approx(expected[metric].std(ddof=1), rel=SAME)
+
+
+def test_runs_without_r2_are_left_out_of_its_mean_and_told(whole_small_root: Path, study: Study) -> None:
+    image = next(one for one in read_series(whole_small_root, study) if one.model == "image")
+    table = image.runs[1].predictions
+    equal = replace(
+        image.runs[1], predictions=table.assign(y_true=table["y_true"].where(table["part"] != "val", 5.0))
+    )
+    captions = []
+    for series in (image, replace(image, runs=(image.runs[0], equal, image.runs[2]))):
+        frame = results_frame([series], resamples=50)
+        captions.append(results_table(frame, image.target, study=study, lineage_id="0123").caption)
+    (row,) = frame[frame["part"] == "val"].to_dict("records")
+    assert (row["runs"], row["r2_runs"]) == (3, 2)
+    assert row["r2_mean"] == pytest.approx(
+        np.mean([r2_score(*image.runs[k].part("val")[1:]) for k in (0, 2)]), rel=SAME
+    )
+    assert ["left out of its mean, which is over 2 runs at least." in caption for caption in captions] == [
+        False,
+        True,
+    ]
 
 
 def test_pooled_r2_is_that_of_all_validation_predictions_together(root: Path, frame: pd.DataFrame) -> None:

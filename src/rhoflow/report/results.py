@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -34,12 +35,12 @@ def results_frame(series: Iterable[Series], *, resamples: int) -> pd.DataFrame:
     DataFrame
         ``target, unit, group, model, level, part``; ``runs``; ``n, n_max`` materials in the smallest and largest
         run; ``n_groups``, the fewest groups of a run; ``<metric>_mean, <metric>_sd`` over runs for r2
-        (dimensionless), rmse and mae (`unit`); ``r2_low, r2_high, rmse_low, rmse_high`` 95 % bootstrap interval
-        (test only); ``<metric>_pooled`` (validation only) of `pooled_scores`; ``<metric>_sd_folds,
-        <metric>_sd_seeds`` of `spreads`; ``n_asked`` and ``r2_all``: materials and mean R2 with those that the
-        language model did not answer, where the training mean stands in for its prediction (equal to ``n_max`` and
-        ``r2_mean`` for other models); ``best``, the highest ``r2_all`` of the target's test rows; ``epochs, stopped,
-        weights`` of networks.
+        (dimensionless), rmse and mae (`unit`); ``r2_runs``, those in which R2 is defined; ``r2_low, r2_high,
+        rmse_low, rmse_high`` 95 % bootstrap interval (test only); ``<metric>_pooled`` (validation only) of
+        `pooled_scores`; ``<metric>_sd_folds, <metric>_sd_seeds`` of `spreads`; ``n_asked`` and ``r2_all``: materials
+        and mean R2 with those that the language model did not answer, where the training mean stands in for its
+        prediction (equal to ``n_max`` and ``r2_mean`` for other models); ``best``, the highest ``r2_all`` of the
+        target's test rows; ``epochs, stopped, weights`` of networks.
     """
     rows = [_row(one, part, resamples) for one in series for part in PARTS]
     frame = pd.DataFrame(rows)
@@ -82,6 +83,7 @@ def part_scores(series: Series, part: str) -> dict[str, Any]:
 def _row(series: Series, part: str, resamples: int) -> dict[str, Any]:
     row = part_scores(series, part)
     row |= _intervals(series, resamples) if part == "test" else dict.fromkeys(_INTERVALS, np.nan)
+    row["r2_runs"] = sum(math.isfinite(one["r2"]) for scores in fold_scores(series, part).values() for one in scores)
     row["n_asked"], row["r2_all"] = _with_unanswered(series, part, scored=(row["n_max"], row["r2_mean"]))
     row |= pooled_scores(series) if part == "val" else dict.fromkeys(_POOLED, np.nan)
     return (

@@ -91,6 +91,7 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of"
             f" {_resampled(ours, study)}, percentile method, predictions of the runs fixed; it does not include"
             " retraining.",
+            *_undefined(ours),
             "Fusion networks see image and text.",
             "Networks stop early by the validation set, so their validation numbers are slightly optimistic.",
             *_unanswered(ours),
@@ -99,6 +100,17 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
             f"Lineage {lineage_id}.",
         ]
     )
+
+
+def _undefined(ours: _Numbers) -> list[str]:
+    """Say that some runs have no R2, and are not in its mean."""
+    fewer = [row["r2_runs"] for parts in ours.values() for row in parts.values() if 0 < row["r2_runs"] < row["runs"]]
+    if not fewer:
+        return []
+    return [
+        "R² is not defined where all targets of a part are equal: such runs are left out of its mean, which is over"
+        f" {_count(min(fewer), 'run')} at least."
+    ]
 
 
 def _unanswered(ours: _Numbers) -> list[str]:
