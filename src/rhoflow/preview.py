@@ -30,7 +30,7 @@ STAGES: dict[str, dict[str, str]] = {
     "Shards": dict.fromkeys(("ingest", "dos", "embed", "grids", "slices", "images", "describe"), "shard"),
     "Dataset": {"clean": "step", "splits": "step", "leakage": "step", "views": "step"},
     "Search": {"search": "search", "search_table": "step"},
-    "Trainings": dict.fromkeys(map(str, KNOWN_NETWORKS), "pack"),
+    "Trainings": dict.fromkeys(KNOWN_NETWORKS, "pack"),
     "Baselines": {"baselines": "target", "baseline_variants": "target"},
     "Language model": {"incontext": "series"},
     "Report": dict.fromkeys(("tables", "figures", "saliency", "provenance", "report"), "step"),

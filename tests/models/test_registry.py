@@ -13,7 +13,7 @@ class Options(Section):
 def _registry():
     registry = Registry("network")
 
-    @registry.register("image", options=Options, inputs=("images",))
+    @registry.register("image", options=Options)
     def make(options, parents):
         return options
 
@@ -22,19 +22,19 @@ def _registry():
 
 def test_entry_knows_what_it_needs():
     entry = _registry()["image"]
-    assert (entry.name, entry.options, entry.inputs, entry.parents(None)) == ("image", Options, ("images",), ())
+    assert (entry.name, entry.options, entry.parents(None)) == ("image", Options, ())
 
 
 def test_duplicate_name_raises():
     with pytest.raises(ValueError, match=r"network 'image' is already registered by .*; choose another name"):
-        _registry().register("image", options=Options, inputs=())(lambda options, parents: None)
+        _registry().register("image", options=Options)(lambda options, parents: None)
 
 
 def test_duplicate_leaves_the_first_in_place():
     registry = _registry()
     first = registry["image"].make
     with pytest.raises(ValueError, match="already registered"):
-        registry.register("image", options=Options, inputs=())(lambda options, parents: None)
+        registry.register("image", options=Options)(lambda options, parents: None)
     assert registry["image"].make is first
 
 

@@ -16,7 +16,6 @@ from rhoflow.training.names import (
     BASELINE_LEVELS,
     NETWORK_LEVELS,
     OPTIONAL_BASELINES,
-    READERS,
     base_of,
     baseline_kinds,
     network_kinds,
@@ -52,13 +51,6 @@ def test_networks_and_their_levels_are_those_of_the_registry() -> None:
     assert set(NETWORK_LEVELS) == set(NETWORKS) == set(get_args(NetworkName))
     for name, level in network_kinds(_study(models=tuple(NETWORKS))):
         assert run_level(name, level) == level
-
-
-@pytest.mark.parametrize("what", READERS)
-def test_networks_that_read_an_input_are_those_of_the_registry(what: str) -> None:
-    assert {name for name in READERS[what] if name in NETWORKS} == {
-        name for name in NETWORKS if f"{what}s" in NETWORKS[name].inputs
-    }
 
 
 def test_a_model_on_text_runs_at_every_level_and_the_others_once() -> None:

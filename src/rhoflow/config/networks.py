@@ -34,7 +34,7 @@ class KnownNetwork(NamedTuple):
     repeated: bool = False
 
 
-KNOWN_NETWORKS: dict[NetworkName, KnownNetwork] = {
+KNOWN_NETWORKS: dict[str, KnownNetwork] = {
     "image": KnownNetwork("Image network", ("image",), ("image", "readout")),
     "text": KnownNetwork("Text network", ("text",), ("language", "readout")),
     "fusion": KnownNetwork(

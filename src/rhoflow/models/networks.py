@@ -155,7 +155,7 @@ class FusionOptions(ImageOptions, TextOptions):
     fusion: config.Fusion = config.Fusion()
 
 
-@NETWORKS.register("image", options=ImageOptions, inputs=("images",))
+@NETWORKS.register("image", options=ImageOptions)
 def image_network(options: ImageOptions, parents: Parents) -> Network:
     """Build a timm model and the papers' readout."""
     backbone: Backbone = image_backbone(options.image)
@@ -164,16 +164,14 @@ def image_network(options: ImageOptions, parents: Parents) -> Network:
     return Network(backbone, _readout(backbone, options), {"image": options.image.weights})
 
 
-@NETWORKS.register("text", options=TextOptions, inputs=("texts",))
+@NETWORKS.register("text", options=TextOptions)
 def text_network(options: TextOptions, parents: Parents) -> Network:
     """Build a transformer encoder and the papers' readout."""
     backbone = text_backbone(options.language)
     return Network(backbone, _readout(backbone, options), {"text": _text_weights(options)})
 
 
-@NETWORKS.register(
-    "fusion", options=FusionOptions, inputs=("images", "texts"), parents=lambda options: options.fusion.parents
-)
+@NETWORKS.register("fusion", options=FusionOptions, parents=lambda options: options.fusion.parents)
 def fusion_network(options: FusionOptions, parents: Parents) -> Network:
     """Build on the trained image and text networks, their last layers replaced by two new ones on both.
 
@@ -207,7 +205,7 @@ def _scalar_fusion(options: FusionOptions, parents: Parents) -> Network:
     return Network(backbone, readout, {"image": options.image.weights, "text": _text_weights(options)})
 
 
-@NETWORKS.register("clip", options=ClipOptions, inputs=("images", "texts"))
+@NETWORKS.register("clip", options=ClipOptions)
 def clip_network(options: ClipOptions, parents: Parents) -> Network:
     """Build open_clip's two towers and a linear layer on their joined embeddings."""
     from rhoflow.models.clip import clip_backbone  # here: importing open_clip takes a second

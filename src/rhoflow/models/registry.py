@@ -24,8 +24,6 @@ class Entry(Generic[Make]):
         What was decorated.
     options : type
         Section with the parts of the study that the model depends on; nothing else may change its result.
-    inputs : tuple of str
-        What it reads, e.g. ``("images", "texts")``.
     parents : callable
         From the options to the models whose run of the same target, fold and seed it is built on.
     """
@@ -33,7 +31,6 @@ class Entry(Generic[Make]):
     name: str
     make: Make
     options: type[Section]
-    inputs: tuple[str, ...]
     parents: Callable[[Any], tuple[str, ...]]
 
     def take_options(self, study: Any) -> Section:
@@ -59,7 +56,6 @@ class Registry(Generic[Make]):
         name: str,
         *,
         options: type[Section],
-        inputs: tuple[str, ...],
         parents: Callable[[Any], tuple[str, ...]] = lambda options: (),
     ) -> Callable[[Make], Make]:
         """Register the decorated function under `name` (arguments: `Entry`).
@@ -74,7 +70,7 @@ class Registry(Generic[Make]):
             if name in self._entries:
                 taken = self._entries[name].make.__module__
                 raise ValueError(f"{self.kind} {name!r} is already registered by {taken}; choose another name")
-            self._entries[name] = Entry(name, make, options, inputs, parents)
+            self._entries[name] = Entry(name, make, options, parents)
             return make
 
         return decorate

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rhoflow.config import Section, Study
+from rhoflow.config import KNOWN_NETWORKS, Section, Study
 from rhoflow.errors import StudyError
 from rhoflow.models.networks import NETWORKS, Network, load_state
 from rhoflow.models.weights import RANDOM
@@ -99,15 +99,15 @@ def predict(
             f"--structure or --cif: {len(structures)} files for {len(densities)} densities; give one a density,"
             " in the same order, or one for all"
         )
-    wants = NETWORKS[ensemble.card.model].inputs
+    reads = KNOWN_NETWORKS[ensemble.card.model].reads
     crystals = read_crystals(
         densities,
         ensemble.study,
         structures=list(structures) * len(densities) if len(structures) == 1 else structures,
-        images="images" in wants,
-        level=ensemble.card.level if "texts" in wants else None,
+        images="image" in reads,
+        level=ensemble.card.level if "text" in reads else None,
     )
-    checks = Checks(ensemble.card, densities="images" in wants)
+    checks = Checks(ensemble.card, densities="image" in reads)
     stated = [_state(crystal, checks, ensemble.card.unit, force) for crystal in crystals]
     usable = [k for k, one in enumerate(stated) if one.refused is None]
     for k, values in zip(usable, _run_networks(ensemble, [crystals[k] for k in usable]), strict=True):

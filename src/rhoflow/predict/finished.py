@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Composition
 
-from rhoflow.config import Study, load_study, near
+from rhoflow.config import KNOWN_NETWORKS, Study, load_study, near
 from rhoflow.dataset.names import NO_TEXT
 from rhoflow.dataset.parts import TEST
 from rhoflow.dataset.stores import read_kept, read_reports
@@ -53,7 +53,7 @@ def read_study(root: Path, *, model: str, target: str | None = None, level: str 
     entry = NETWORKS[model]
     _one("model", model, [name for name in study.models if name in NETWORKS])
     target = _one("target", target, study.targets)
-    level = _one("level", level, study.levels if "texts" in entry.inputs else [NO_TEXT])
+    level = _one("level", level, study.levels if "text" in KNOWN_NETWORKS[model].reads else [NO_TEXT])
     keys = [RunKey(model, target, level, fold, seed) for fold in range(study.splits.folds) for seed in study.seeds]
     runs = [_finished(root, key) for key in keys]
     series = Series(model, target, level, tuple(runs))

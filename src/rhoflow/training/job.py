@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rhoflow.config import Study
+from rhoflow.config import KNOWN_NETWORKS, Study
 from rhoflow.dataset.image_reader import ImageReader
 from rhoflow.dataset.load import View, load_view
 from rhoflow.dataset.names import NO_TEXT
@@ -79,6 +79,6 @@ def load_inputs(
 ) -> View:
     """Read what a network reads of a fold's materials: of two levels where it reads images beside texts."""
     view = load_view(root, target, view_level(model, level), fold, images)
-    if "images" in NETWORKS[base_of(model)[0]].inputs and level != NO_TEXT:
+    if "image" in KNOWN_NETWORKS[base_of(model)[0]].reads and level != NO_TEXT:
         return with_images_of(view, load_view(root, target, view_level(model, NO_TEXT), fold, images))
     return view

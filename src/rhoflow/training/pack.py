@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from rhoflow.config import Section, Stage, Training
+from rhoflow.config import KNOWN_NETWORKS, Section, Stage, Training
 from rhoflow.dataset.load import View
 from rhoflow.dataset.names import NO_TEXT
 from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, to_disk, write_json
@@ -108,7 +108,7 @@ class Pack:
 
 def run_level(model: str, level: str) -> str:
     """Level in the path of a network's run: `none` for a network that reads no text."""
-    return level if "texts" in NETWORKS[model].inputs else NO_TEXT
+    return level if "text" in KNOWN_NETWORKS[model].reads else NO_TEXT
 
 
 def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], View]) -> None:
