@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -147,6 +148,13 @@ def test_overview_dots_are_the_means_of_the_table(root: Path, study: Study) -> N
     shown = frame.query("part == 'test' and target == 'k_vrh'")["r2_mean"]
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() in ("o", "D")]
     np.testing.assert_allclose(dots, shown[shown >= -1])
+
+
+def test_overview_shows_means_without_an_interval_and_points_at_those_far_below() -> None:
+    rows = {"part": "test", "target": "k_vrh", "group": "network", "model": "image", "level": "none"}
+    frame = pd.DataFrame([rows] * 3).assign(r2_mean=[-0.5, -3.0, np.nan], r2_low=np.nan, r2_high=np.nan)
+    lines = overview_figure(frame, ["k_vrh"]).axes[0].lines
+    assert [(line.get_marker(), line.get_xdata()[0]) for line in lines[:-1]] == [("o", -0.5), ("<", -1.0)]
 
 
 def test_learning_curve_is_the_history(root: Path, study: Study) -> None:

@@ -55,15 +55,13 @@ def _same_rows(test: pd.DataFrame, targets: Sequence[str]) -> bool:
 
 
 def _overview_panel(axes: Axes, shown: pd.DataFrame, *, named: bool) -> None:
-    left = max(_LOWEST_R2, min(0.0, float(shown["r2_low"].min(skipna=True))) - 0.05)
-    if not math.isfinite(left):
-        left = _LOWEST_R2
+    left = max(_LOWEST_R2, min(0.0, float(shown[["r2_low", "r2_mean"]].min().min())) - 0.05)
     for height, row in enumerate(shown.to_dict("records")):
         colour = GROUPS[row["group"]]
         if math.isfinite(row["r2_low"]):
             axes.hlines(height, max(row["r2_low"], left), row["r2_high"], color=colour, linewidth=1.6, alpha=0.55)
-            if row["r2_low"] < left:
-                axes.plot(left, height, marker="<", color=colour, markersize=4, clip_on=False)
+        if np.fmin(row["r2_low"], row["r2_mean"]) < left:
+            axes.plot(left, height, marker="<", color=colour, markersize=4, clip_on=False)
         if row["r2_mean"] >= left:
             marker = MARKERS[row["group"]]
             axes.plot(row["r2_mean"], height, marker, color=colour, markersize=5 if marker == "o" else 4.4)
