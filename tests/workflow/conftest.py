@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_study import CRYSTALS, Workspace, add_crystal
+from small_study import CRYSTALS, Ran, Workspace, add_crystal
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,9 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished study, with its dates, to change."""
     shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
     return Workspace(tmp_path / "study", finished.project)
+
+
+@pytest.fixture(params=["planned", pytest.param("run", marks=pytest.mark.slow)])
+def rerun(request: pytest.FixtureRequest) -> Callable[[Workspace], Ran]:
+    """The jobs of a rerun: up to the views they run, the trainings are planned. In the slow tier all run."""
+    return Workspace.plan if request.param == "planned" else Workspace.run

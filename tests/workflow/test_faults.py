@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import lzma
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_study import STUDY, Workspace, add_crystal
+from small_study import STUDY, Ran, Workspace, add_crystal
 
 from rhoflow.materials.ids import shard_of
 
@@ -43,7 +44,9 @@ def beside(name: str) -> str:
     return next(one for one in names if shard_of(one, STUDY["shards"]) == shard_of(UNLISTED, STUDY["shards"]))
 
 
-def test_bad_materials_are_rejected_with_their_reason_and_the_run_goes_on(workspace: Workspace, demo: Path) -> None:
+def test_bad_materials_are_rejected_with_their_reason_and_the_run_goes_on(
+    workspace: Workspace, demo: Path, rerun: Callable[[Workspace], Ran]
+) -> None:
     crystals = workspace.folder / "crystals"
     add_crystal(workspace.folder, demo, UNLISTED)
     whole = lzma.decompress((crystals / UNLISTED / "CHGCAR.xz").read_bytes())
@@ -57,12 +60,12 @@ def test_bad_materials_are_rejected_with_their_reason_and_the_run_goes_on(worksp
     for name, content in broken.items():
         (crystals / name).mkdir()
         (crystals / name / "CHGCAR").write_bytes(content)
-    (crystals / "nothing").mkdir()
-    ran = workspace.run()
+    (crystals / "bare_folder").mkdir()
+    ran = rerun(workspace)
     # Nothing is trained again: no good material came or went.
     assert ran.trainings == []
     assert len(ran.shards) == 4
-    assert "nothing" in (workspace.root / "report.html").read_text()
+    assert ("report" in ran.jobs) == ("bare_folder" in (workspace.root / "report.html").read_text())
     reasons = dict(workspace.rejected()[["material_id", "reason"]].itertuples(index=False))
     assert reasons == {
         beside("empty"): "empty file",
@@ -70,7 +73,7 @@ def test_bad_materials_are_rejected_with_their_reason_and_the_run_goes_on(worksp
         beside("cut"): "truncated file",
         beside("letters"): "unreadable file",
         "a b": "bad id",
-        "nothing": "no density file",
+        "bare_folder": "no density file",
         UNLISTED: "property missing",
     }
 

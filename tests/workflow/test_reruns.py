@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +33,6 @@ def test_unchanged_study_runs_nothing(finished: Workspace) -> None:
     ran = finished.run()
     assert ran.jobs == []
     assert "Nothing to be done" in ran.output
-
-
-@pytest.fixture(params=["planned", pytest.param("run", marks=pytest.mark.slow)])
-def rerun(request: pytest.FixtureRequest) -> Callable[[Workspace], Ran]:
-    """The jobs of a rerun: up to the views they run, the trainings are planned. In the slow tier all run."""
-    return Workspace.plan if request.param == "planned" else Workspace.run
 
 
 def test_altered_density_reruns_its_shard_and_the_trainings_that_see_it(
@@ -109,12 +104,27 @@ def test_removed_material_reruns_its_shard(workspace: Workspace) -> None:
     assert ALTERED not in workspace.assignment()
 
 
-def test_report_option_and_another_levels_freezing_rerun_the_report_only(workspace: Workspace) -> None:
+REPORTING = ["figures", "provenance", "report", "saliency", "tables"]
+
+
+@pytest.fixture
+def other_report(workspace: Workspace) -> Workspace:
+    """The finished study with another option of the report, and with another level's freezing."""
     workspace.configure(
         report={"bootstrap": 101, "examples": 2}, training={**workspace.training, "frozen_levels": []}
     )
-    ran = workspace.run()
-    assert sorted(ran.jobs) == ["figures", "provenance", "report", "saliency", "tables"]
+    return workspace
+
+
+def test_report_option_and_another_levels_freezing_rerun_the_report_only(other_report: Workspace) -> None:
+    told = other_report.run("--dry-run").output
+    counted = dict(re.findall(r"^(\w+) +(\d+)$", told, re.MULTILINE))
+    assert counted == dict.fromkeys(["all", *REPORTING], "1") | {"total": str(len(REPORTING) + 1)}
+
+
+@pytest.mark.slow
+def test_report_option_and_another_levels_freezing_ran_the_report_only(other_report: Workspace) -> None:
+    assert sorted(other_report.run().jobs) == REPORTING
 
 
 @pytest.mark.slow
