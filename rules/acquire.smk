@@ -108,8 +108,9 @@ checkpoint plan:
     resources:
         mem_mb=4000,
         runtime=10,
-        # Weights of the networks, and downloads at a time. No params: neither makes `plan` run again, because until it has
-        # run a dry run cannot tell what a new seed or level would train.
+        # Targets, weights of the networks, and downloads at a time. No params: none makes `plan` run again, because until
+        # it has run a dry run cannot tell what a new target, seed or level would train.
+        targets=" ".join(STUDY.targets),
         trained=TRAINED,
         at_once=AT_ONCE,
     params:
@@ -119,7 +120,17 @@ checkpoint plan:
         # Whole sections: what is kept of the downloads takes disk, and so do other images.
         options=STUDY.model_dump_json(
             include=dict.fromkeys(
-                ["source", "shards", "raw", "field", "grid", "slices", "dos"], True
+                [
+                    "source",
+                    "properties",
+                    "shards",
+                    "raw",
+                    "field",
+                    "grid",
+                    "slices",
+                    "dos",
+                ],
+                True,
             )
             | {"ablation": {"images"}}
         ),
@@ -129,7 +140,7 @@ checkpoint plan:
     shell:
         'python "$RHOFLOW_SCRIPTS"/plan.py --catalog {input} --folder {params.root}/plan --shards {params.shards}'
         " {params.texts} --root {params.root} --options {params.options:q}"
-        " {resources.at_once} --trained {resources.trained} 2>&1 | tee {log}"
+        " {resources.at_once} --targets {resources.targets} --trained {resources.trained} 2>&1 | tee {log}"
 
 
 rule ingest:

@@ -216,7 +216,7 @@ PLAIN = {
         *("root", "scratch", "runs", "shards", "level", "levels", "keep", "snapshot", "given", "frozen", "searched"),
         *("series", "logs", "images", "texts", "folds"),
     },
-    "resources": {"download", "at_once", "trained"},
+    "resources": {"download", "at_once", "targets", "trained"},
 }
 WILDCARDS = {"shard", "images", "target", "level", "fold", "seed", "model"}
 

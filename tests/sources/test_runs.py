@@ -18,7 +18,7 @@ from pymatgen.electronic_structure.core import Spin
 from pymatgen.io.vasp.outputs import Outcar, Vasprun
 
 from rhoflow.errors import Reason, RejectedMaterialError
-from rhoflow.sources.runs import read_packed, read_run
+from rhoflow.sources.runs import RUN_PROPERTIES, read_packed, read_run
 from rhoflow.sources.vasprun import parse_total_dos
 
 from .vasp_runs import VaspRun, outcar_text, vasprun_text
@@ -58,6 +58,10 @@ def test_scalars_of_a_run(write) -> None:
     assert found["density_atomic"] == found["volume_per_atom"] == pytest.approx(run.volume / 2, rel=1e-7)
     assert (found["nsites"], found["nelements"]) == (2, 2)
     assert found["total_magnetization"] == 0.0
+
+
+def test_all_that_a_run_can_give_is_named(write) -> None:
+    assert sorted(read_run(write(replace(MAGNET, moment=(1.0,)))).properties) == sorted(RUN_PROPERTIES)
 
 
 def test_mass_density_is_pymatgens(write) -> None:

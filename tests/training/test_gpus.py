@@ -58,8 +58,18 @@ def test_too_many_trainings_are_told_how_many_fit() -> None:
     )
 
 
-@pytest.mark.parametrize("given", ["SLURM_JOB_ID", "LOCAL_RANK"])
-def test_gpus_that_are_given_stay(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(given, "1")
+def test_process_of_a_distributed_training_keeps_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
     gpus.take_gpus(1)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,4,5"
+
+
+def test_trainings_of_one_slurm_job_share_its_gpus_and_those_of_two_jobs_do_not_meet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    gpus.take_gpus(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert taken_by_another(1) == "4"
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    assert taken_by_another(1) == "3"

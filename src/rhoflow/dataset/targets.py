@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rhoflow.config import near
 from rhoflow.errors import StudyError
 from rhoflow.properties import PROPERTIES
+from rhoflow.sources.runs import RUN_PROPERTIES
 
 
 def read_targets(
@@ -41,7 +42,37 @@ def read_targets(
     """
     runs = runs or {}
     columns = set(pq.read_schema(catalog).names)
-    given = columns.union(*runs.values())
+    _check_given(targets, columns.union(*runs.values()))
+    there = [target for target in targets if target in columns]
+    table: pd.DataFrame = pq.read_table(catalog, columns=["material_id", *there]).to_pandas().set_index("material_id")
+    for target in targets:
+        of_run = [runs.get(material_id, {}).get(target, math.nan) for material_id in table.index]
+        filler = pd.Series(of_run, index=table.index, dtype=np.float64)
+        table[target] = table[target].fillna(filler) if target in there else filler
+    return table[list(targets)]
+
+
+def check_sources(catalog: Path, targets: Sequence[str]) -> None:
+    """Stop, before any density is read, where nothing can give a target: no column of the table, no run file.
+
+    Parameters
+    ----------
+    catalog : Path
+        ``catalog/materials.parquet``.
+    targets : sequence of str
+        Property keys.
+
+    Raises
+    ------
+    StudyError
+        Naming the target.
+    """
+    runs = pq.read_table(catalog, columns=["run"])["run"]
+    of_runs = RUN_PROPERTIES if runs.null_count < len(runs) else ()
+    _check_given(targets, {*pq.read_schema(catalog).names, *of_runs})
+
+
+def _check_given(targets: Sequence[str], given: Collection[str]) -> None:
     available = [key for key in PROPERTIES if key in given]
     for target in targets:
         if target not in available:
@@ -50,13 +81,6 @@ def read_targets(
                 f" it has {', '.join(available) or 'no known property'}; add a column"
                 f" (for example {_example(target)}) or choose another target"
             )
-    there = [target for target in targets if target in columns]
-    table: pd.DataFrame = pq.read_table(catalog, columns=["material_id", *there]).to_pandas().set_index("material_id")
-    for target in targets:
-        of_run = [runs.get(material_id, {}).get(target, math.nan) for material_id in table.index]
-        filler = pd.Series(of_run, index=table.index, dtype=np.float64)
-        table[target] = table[target].fillna(filler) if target in there else filler
-    return table[list(targets)]
 
 
 def missing_targets(values: pd.DataFrame, notes: Mapping[str, str]) -> dict[str, str]:

@@ -150,6 +150,14 @@ def read_packed(path: Path, parse: Callable[[IO[bytes]], Any]) -> Any:
         ) from error
 
 
+RUN_PROPERTIES = (
+    *("energy_per_atom", "uncorrected_energy_per_atom", "efermi", "band_gap", "nsites", "nelements", "volume"),
+    *("density", "density_atomic", "volume_per_atom", "total_magnetization", "total_magnetization_normalized_vol"),
+    "total_magnetization_normalized_formula_units",
+)
+"""What a finished run can give."""
+
+
 def _properties(facts: Facts) -> dict[str, float]:
     """Derive all properties that the facts allow; what is not finite is left out."""
     n_sites, volume = sum(facts.counts), facts.volume

@@ -19,15 +19,14 @@ _HELD: list[TextIO] = []  # a GPU is taken as long as its file is locked: until 
 def take_gpus(n: int) -> None:
     """Leave `n` GPUs visible to this process that no other training of this user has.
 
-    To be called before CUDA starts. Nothing is done inside a SLURM job, which sees its own GPUs alone, or where there
-    are not more than `n`.
+    To be called before CUDA starts. Nothing is done where there are not more than `n`, as in a SLURM job of its own.
 
     Raises
     ------
     StudyError
         If the others leave fewer.
     """
-    if {"SLURM_JOB_ID", "LOCAL_RANK"} & os.environ.keys() or len(there := _gpus()) <= n:
+    if "LOCAL_RANK" in os.environ or len(there := _gpus()) <= n:
         return
     taken: list[str] = []
     for gpu in there:
@@ -51,7 +50,9 @@ def _gpus() -> list[str]:
 
 
 def _lock(gpu: str) -> bool:
-    path = Path(tempfile.gettempdir()) / f"rhoflow-gpu-{os.getuid()}-{gpu}.lock"
+    # A SLURM job may number its GPUs from 0, whichever it has.
+    job = os.environ.get("SLURM_JOB_ID", "none")
+    path = Path(tempfile.gettempdir()) / f"rhoflow-gpu-{os.getuid()}-{job}-{gpu}.lock"
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
