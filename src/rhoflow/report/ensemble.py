@@ -137,7 +137,7 @@ def ensemble_sentence(tests: pd.DataFrame, target: str) -> str | None:
     n = sorted({row["n"] for row in rows})
     return (
         f"By RMSE of all runs together on the {labels.span(n[0], n[-1])} test crystals, the trained models fixed,"
-        f" after Holm's correction at 5 % over {len(rows)} comparison{'' if len(rows) == 1 else 's'} with the"
+        f" after Holm's correction at 5 % over {labels.counted(len(rows), 'comparison')} with the"
         f" references: {findings(rows, 'p_holm', target)}"
     )
 

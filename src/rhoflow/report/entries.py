@@ -68,8 +68,9 @@ def parity_entry(target: str, pair: Sequence[Series]) -> Entry:
     n, runs = _sizes(pair)
     caption = (
         f"Predicted against DFT {labels.axis_label(target)} of the {n} test crystals: {shown}"
-        f"{f', {roles} with the lowest validation RMSE' if roles else ''}. Mean over {runs} runs; error bars are the"
-        " sample standard deviation over runs. The three crystals furthest off are named."
+        f"{f', {roles} with the lowest validation RMSE' if roles else ''}. Mean over"
+        f" {labels.counted(runs, 'run')}; error bars are the sample standard deviation over runs. The"
+        " three crystals furthest off are named."
     )
     alt = f"Parity plot of the {labels.target_label(target)} on {n} test crystals for {shown}."
     return of_target("parity", target, caption, alt)
@@ -92,7 +93,7 @@ def residuals_entry(target: str, pair: Sequence[Series]) -> Entry:
     """Entry of errors by number of elements."""
     shown, (n, runs) = _shown(pair), _sizes(pair)
     caption = (
-        f"Error (predicted minus DFT{labels.unit_after(target)}, mean over {runs} runs) of the"
+        f"Error (predicted minus DFT{labels.unit_after(target)}, mean over {labels.counted(runs, 'run')}) of the"
         f" {labels.target_label(target)} of the {n} test crystals by number of elements: {shown}. Boxes: median and"
         " quartiles; whiskers: the farthest within 1.5 interquartile ranges; dots: crystals."
     )

@@ -74,8 +74,8 @@ def errors_table(results: pd.DataFrame, target: str, *, study: Study, lineage_id
         )
         groups += [(name, lines)] if lines else []
     caption = (
-        f"Mean ± sample standard deviation over the runs ({study.splits.folds} folds × {len(study.seeds)}"
-        f" seed{'' if len(study.seeds) == 1 else 's'}). Pooled: the validation predictions of all folds together,"
+        f"Mean ± sample standard deviation over the runs ({study.splits.folds} folds ×"
+        f" {labels.counted(len(study.seeds), 'seed')}). Pooled: the validation predictions of all folds together,"
         " mean over seeds. SD of the test RMSE: over the folds, seeds averaged first, and over the seeds of a fold,"
         f" mean over folds; a dash where there is one seed. Nothing is tested here: {labels.TESTED}. Lineage"
         f" {lineage_id}."

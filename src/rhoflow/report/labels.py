@@ -185,6 +185,11 @@ def interval(low: float, high: float, decimals: int) -> str:
     return f"[{number(low, decimals)}, {number(high, decimals)}]"
 
 
+def counted(n: int, what: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def span(low: float, high: float) -> str:
     """``7`` or ``6–7`` for whole numbers."""
     return f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"

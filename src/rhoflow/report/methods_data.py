@@ -161,8 +161,8 @@ def evaluation_sentences(study: Study) -> list[str]:
     return [
         f"Targets are {targets}.",
         "R2, RMSE and MAE are given in physical units, as mean and sample standard deviation over"
-        f" {_count(study.splits.folds, 'fold')} x {_count(len(study.seeds), 'seed')}, with 95 % bootstrap intervals"
-        f" ({study.report.bootstrap} resamples of the {resampled}).",
+        f" {labels.counted(study.splits.folds, 'fold')} x {labels.counted(len(study.seeds), 'seed')}, with 95 %"
+        f" bootstrap intervals ({study.report.bootstrap} resamples of the {resampled}).",
         "Differences on the validation folds were tested with the corrected resampled t-test [[nadeau2003]] and"
         " Holm's correction [[holm1979]].",
     ]
@@ -175,7 +175,9 @@ def computing_sentences(record: Mapping[str, Any]) -> list[str]:
     gpu = sum(one["gpu_hours"] for one in record["costs"].values())
     killed = sum(end == KILLED for job in record["troubled"] for end in job["ends"])
     left_out = (
-        f" (without {_count(killed, 'attempt')} that {'was' if killed == 1 else 'were'} killed)" if killed else ""
+        f" (without {labels.counted(killed, 'attempt')} that {'was' if killed == 1 else 'were'} killed)"
+        if killed
+        else ""
     )
     machines = sorted({_machine(kind) for kind in record["hardware"]})
     commit = record["code"]["commit"]
@@ -193,7 +195,3 @@ def computing_sentences(record: Mapping[str, Any]) -> list[str]:
 
 def _machine(kind: Mapping[str, Any]) -> str:
     return str(kind["gpu"] or f"{kind['cpu'] or 'an unknown processor'} ({kind['cpu_count']} cores)")
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -123,7 +123,7 @@ def training_sentences(study: Study) -> list[str]:
 
 def _stage(stage: Stage) -> str:
     facts = [
-        f"at most {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}",
+        f"at most {labels.counted(stage.epochs, 'epoch')}",
         f"learning rate {stage.learning_rate:g}",
         f"batches of {stage.batch_size}",
         f"patience {stage.patience}",

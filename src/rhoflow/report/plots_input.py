@@ -41,7 +41,7 @@ def elements_name(number: int) -> str:
     """Return what a group of crystals is called: ``1 element``, ..., ``5 or more elements``."""
     if number >= len(COLOURS):
         return f"{len(COLOURS)} or more elements"
-    return f"{number} element{'' if number == 1 else 's'}"
+    return labels.counted(number, "element")
 
 
 def elements_figure(crystals: pd.DataFrame, targets: Sequence[str]) -> Figure:

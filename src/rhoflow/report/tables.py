@@ -86,8 +86,9 @@ def results_caption(ours: _Numbers, *, study: Study, lineage_id: str) -> str:
     return " ".join(
         [
             f"{n} crystals in training / validation / test of a run.",
-            f"Mean ± sample standard deviation over {_count(expected, 'run')} ({_count(study.splits.folds, 'fold')} ×"
-            f" {_count(len(study.seeds), 'seed')}), all tested on the same crystals.",
+            f"Mean ± sample standard deviation over {labels.counted(expected, 'run')}"
+            f" ({labels.counted(study.splits.folds, 'fold')} × {labels.counted(len(study.seeds), 'seed')}),"
+            " all tested on the same crystals.",
             f"95 % interval of the mean test R²: {study.report.bootstrap} bootstrap resamples of"
             f" {_resampled(ours, study)}, percentile method, predictions of the runs fixed; it does not include"
             " retraining.",
@@ -109,7 +110,7 @@ def _undefined(ours: _Numbers) -> list[str]:
         return []
     return [
         "R² is not defined where all targets of a part are equal: such runs are left out of its mean, which is over"
-        f" {_count(min(fewer), 'run')} at least."
+        f" {labels.counted(min(fewer), 'run')} at least."
     ]
 
 
@@ -135,10 +136,6 @@ def _resampled(ours: _Numbers, study: Study) -> str:
         return f"the {what}"
     least, most = (pick(parts["test"]["n_groups"] for parts in ours.values()) for pick in (min, max))
     return f"the {labels.span(least, most)} {what}, the crystals of one drawn together"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def training_table(series: Iterable[Series], target: str, *, lineage_id: str) -> Table | None:
@@ -180,7 +177,7 @@ def terminal_table(table: Table, *, study: Study) -> Table:
     size, _, _ = table.caption.partition(".")
     drawn = "" if study.splits.strategy == "random" else f" ({labels.RESAMPLED[study.splits.strategy]} resampled)"
     caption = (
-        f"{size}. Mean ± SD over {_count(runs, 'run')}, 95 % bootstrap interval of the mean test R²{drawn}."
+        f"{size}. Mean ± SD over {labels.counted(runs, 'run')}, 95 % bootstrap interval of the mean test R²{drawn}."
         " * highest test R²: no claim of significance."
     )
     return Table(table.key, table.title, shown, groups, caption, table.text_columns)

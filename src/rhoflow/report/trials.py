@@ -127,8 +127,8 @@ def trials_sentence(tests: pd.DataFrame, target: str) -> str | None:
         return None
     folds, repeats = max(row["folds"] for row in rows), max(row["repeats"] for row in rows)
     return (
-        f"By RMSE over {folds} validation folds of {repeats} partition{'' if repeats == 1 else 's'}, retraining"
-        f" included, after Holm's correction at 5 % over {len(rows)} comparison{'' if len(rows) == 1 else 's'}:"
+        f"By RMSE over {folds} validation folds of {labels.counted(repeats, 'partition')}, retraining"
+        f" included, after Holm's correction at 5 % over {labels.counted(len(rows), 'comparison')}:"
         f" {findings(rows, 'val_p_holm', target)}"
     )
 

@@ -100,16 +100,13 @@ def verdict(frame: pd.DataFrame, target: str) -> str | None:
     models = len({(row["model"], row["level"]) for row in rows})
     references = len({_reference(row) for row in rows})
     return (
-        f"By RMSE, after Holm's correction at 5 % over {_count(m, 'comparison')} of {_count(models, 'model')} with"
-        f" {_count(references, 'reference')}. On the {labels.span(n[0], n[-1])} test crystals, the"
+        f"By RMSE, after Holm's correction at 5 % over {labels.counted(m, 'comparison')} of"
+        f" {labels.counted(models, 'model')} with {labels.counted(references, 'reference')}."
+        f" On the {labels.span(n[0], n[-1])} test crystals, the"
         f" trained models fixed: {findings(rows, 'p_holm', target)} Over {labels.span(folds[0], folds[-1])} folds,"
         f" retraining included: {findings(rows, 'val_p_holm', target)} What is not significant is not shown to be"
         " equal."
     )
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def findings(rows: list[dict[str, Any]], p: str, target: str) -> str:

@@ -111,7 +111,7 @@ def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
     return (
         f"Better than chance on {tested[0]['n']} test crystals, {tested[0]['n_other']} of them {rule.other} (mean"
         " prediction of all runs, Mann-Whitney test of single crystals, after Holm's correction at 5 % over"
-        f" {len(tested)} model{'' if len(tested) == 1 else 's'}): {told}{rest}."
+        f" {labels.counted(len(tested), 'model')}): {told}{rest}."
     )
 
 
