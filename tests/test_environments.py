@@ -81,5 +81,5 @@ def test_python_is_one_that_the_package_allows(project: Path, definition: str, s
 def test_every_rule_names_the_environment(project: Path) -> None:
     for file in sorted((project / "rules").glob("*.smk")):
         text = file.read_text()
-        rules = re.findall(r"^ *(?:rule|checkpoint) (\w+):", text, re.M)
+        rules = re.findall(r"^ *(?:rule|checkpoint)(?: \w+)?:", text, re.M)
         assert text.count("conda:\n") == text.count("../envs/rhoflow.yaml") == len(rules), file.name
