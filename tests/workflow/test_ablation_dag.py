@@ -119,7 +119,7 @@ def test_variants_of_a_finished_study_rerun_nothing_of_it(grown: Workspace) -> N
         [
             "baseline-variants/k_vrh",
             *(
-                f"{model}-{variant}/k_vrh{'' if model == 'image' else '.formula'}"
+                f"{model}-{variant}/k_vrh.{'none' if model == 'image' else 'formula'}"
                 for model, variants in CHANGED.items()
                 for variant in variants
             ),

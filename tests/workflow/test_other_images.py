@@ -27,7 +27,7 @@ def grown(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
 
 def _jobs(*names: str) -> list[str]:
     cut = [f"images/{name}/{shard}" for name in names for shard in SHARDS]
-    trained = [f"image-{name}/k_vrh" for name in names]
+    trained = [f"image-{name}/k_vrh.none" for name in names]
     # They take disk, so the plan is made again; and with a plan what gathers all shards.
     return sorted([*cut, *trained, "baseline-variants/k_vrh", "clean", "leakage", "plan", "splits", "views"])
 
