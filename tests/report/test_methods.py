@@ -147,6 +147,7 @@ def test_study_without_networks_tells_no_training() -> None:
     [
         ({"training": {"finetune": {"epochs": 1, "layer_decay": 0.5}}}, "at most 1 epoch, learning rate 2e-05"),
         ({"training": {"finetune": {"layer_decay": 0.5}}}, "decay 0.0001, learning rate times 0.5 from block to"),
+        ({"training": {"finetune": {"unfreeze_blocks": 2}}}, "then the readout and the last 2 blocks of the"),
         ({"training": {"readout": {"clip_norm": 2}}}, "gradients no longer than 2), then"),
         ({"training": {"precision": "auto"}}, "mixed precision with bfloat16 where the GPU has it."),
         ({"image": {"augment": "published"}}, "flipped and turned at random, as published"),

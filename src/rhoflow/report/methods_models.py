@@ -91,7 +91,7 @@ def training_sentences(study: Study) -> list[str]:
     scaled = "standardised" if training.scaling == "standard" else "min-max scaled"
     stages = [f"the readout on frozen features ({_stage(training.readout)})"] if training.readout.epochs else []
     stages += (
-        [f"all weights ({_stage(training.finetune)}{_unfrozen(training.finetune)})"]
+        [f"{_trained(training.finetune)} ({_stage(training.finetune)}{_unfrozen(training.finetune)})"]
         if training.finetune.epochs
         else []
     )
@@ -135,11 +135,15 @@ def _stage(stage: Stage) -> str:
     return ", ".join(facts)
 
 
+def _trained(stage: FinetuneStage) -> str:
+    blocks = labels.counted(stage.unfreeze_blocks, "block") if stage.unfreeze_blocks else None
+    return f"the readout and the last {blocks} of the backbone" if blocks else "all weights"
+
+
 def _unfrozen(stage: FinetuneStage) -> str:
     """Say where the blocks of the backbone are not all treated alike."""
     facts = [f"learning rate times {stage.layer_decay:g} from block to block"] if stage.layer_decay < 1 else []
     facts += [f"a further block unfrozen every {stage.unfreeze_every} epochs"] if stage.unfreeze_every else []
-    facts += [f"the last {stage.unfreeze_blocks} blocks alone"] if stage.unfreeze_blocks else []
     return "".join(f", {fact}" for fact in facts)
 
 
