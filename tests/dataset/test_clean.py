@@ -14,7 +14,6 @@ from synthetic import Crystal, crystals, write_stages
 from rhoflow.config import Clean, Fences
 from rhoflow.dataset.clean import iqr_fences, write_clean
 from rhoflow.dataset.stores import read_kept
-from rhoflow.dataset.targets import check_sources
 from rhoflow.errors import Reason, StudyError
 from rhoflow.materials.shards import summary_path
 
@@ -161,19 +160,6 @@ def test_unknown_target_names_near_and_available_ones(tmp_path: Path) -> None:
         StudyError, match=r"has no g_vrh \(did you mean 'k_vrh'\?\); it has band_gap, k_vrh; add a col"
     ):
         write_clean(tmp_path, NO_FILTER, ["g_vrh"])
-
-
-def test_target_that_nothing_can_give_stops_before_densities_are_read(tmp_path: Path) -> None:
-    table = tmp_path / "materials.parquet"
-    nothing: dict[str, list[str | None]] = {"run": [None, None]}
-    pd.DataFrame({"k_vrh": [1.0, 2.0], **nothing}).to_parquet(table)
-    check_sources(table, ["k_vrh"])
-    with pytest.raises(StudyError, match=r"has no band_gap; it has k_vrh; add a column \(for example band_gap_eV\)"):
-        check_sources(table, ["k_vrh", "band_gap"])
-    pd.DataFrame({"run": ["a/OUTCAR", None]}).to_parquet(table)
-    check_sources(table, ["band_gap"])
-    with pytest.raises(StudyError, match="has no k_vrh"):
-        check_sources(table, ["k_vrh"])
 
 
 def test_target_without_any_value_stops_the_study(tmp_path: Path) -> None:

@@ -67,9 +67,8 @@ def check_sources(catalog: Path, targets: Sequence[str]) -> None:
     StudyError
         Naming the target.
     """
-    runs = pq.read_table(catalog, columns=["run"])["run"]
-    of_runs = RUN_PROPERTIES if runs.null_count < len(runs) else ()
-    _check_given(targets, {*pq.read_schema(catalog).names, *of_runs})
+    runs = pq.read_table(catalog, columns=["run_path"])["run_path"].drop_null()
+    _check_given(targets, {*pq.read_schema(catalog).names, *(RUN_PROPERTIES if len(runs) else ())})
 
 
 def _check_given(targets: Sequence[str], given: Collection[str]) -> None:
