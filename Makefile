@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE := 1
 export PYTHONNOUSERSITE := 1
 # A run has hundreds of short processes: each would compile rhoflow anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Side by side, a process for each core: one of their own each, and the last starts when a core is free.
+# Two at a time, a core each: the next starts when one has ended.
 SUITES := test-workflow test-library test-cluster
 TOGETHER = $(MAKE) --no-print-directory --jobs 2 --output-sync=line
 PYTEST := OMP_NUM_THREADS=1 python -m pytest
@@ -28,10 +28,10 @@ demo: $(RUNTIME)  ## run the default study: real densities to a table of results
 	@rhoflow results demo
 
 test: $(TESTENV)  ## lint, types and the test suite (about 15 minutes on 2 cores)
-	@$(TOGETHER) lint $(SUITES)
+	@+$(TOGETHER) lint $(SUITES)
 
 test-full: $(TESTENV)  ## everything, with the slow tests (hours)
-	@$(TOGETHER) lint $(SUITES) WHICH="-m 'slow or not slow' --timeout 7200 --durations 25"
+	@+$(TOGETHER) lint $(SUITES) WHICH="-m 'slow or not slow' --timeout 7200 --durations 25"
 
 test-workflow: $(TESTENV)
 	@$(PYTEST) $(WHICH) tests/workflow

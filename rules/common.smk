@@ -35,11 +35,14 @@ from rhoflow.training.names import (
     network_kinds,
     network_runs,
     parent_of,
+    parents,
     plain_kinds,
+    run_level,
     series_folds,
     series_targets,
     view_level,
 )
+from rhoflow.training.search.names import SECTIONS as SEARCH_SECTIONS
 from rhoflow.training.search.names import TABLE as SEARCH_TABLE
 from rhoflow.training.search.names import chosen_file
 
@@ -285,21 +288,10 @@ def series_of(base):
     )
 
 
-def series_level(network):
-    """Text level of a network's series, as it stands in their paths."""
-    return "{level}" if "text" in KNOWN_NETWORKS[network].reads else NO_TEXT
-
-
 def levels_read(network):
     """Levels of the views that a network reads: the images', the text's."""
     levels = {"image": NO_TEXT, "text": "{level}"}
     return [levels[what] for what in KNOWN_NETWORKS[network].reads]
-
-
-def parents_of(network):
-    """Networks that one is built on, in this study."""
-    possible = KNOWN_NETWORKS[network].parents
-    return [parent for parent in possible if parent in STUDY.fusion.parents]
 
 
 def parent_weights(network):
@@ -307,9 +299,9 @@ def parent_weights(network):
 
     def of_job(wildcards):
         files = []
-        for parent in parents_of(network):
+        for parent in parents(STUDY, network):
             series = parent_of(wildcards.model, parent)
-            pattern = f"{series}/{{target}}/{series_level(parent)}"
+            pattern = f"{series}/{{target}}/{run_level(parent, '{level}')}"
             files += run_files(pattern, WEIGHTS, folds=series_folds(STUDY, network))
         return [file.format(**wildcards) for file in files]
 
@@ -433,17 +425,15 @@ def search_views(wildcards):
 
 def search_options(wildcards):
     """Parameter function: what a search depends on, its network's sections among it."""
-    sections = KNOWN_NETWORKS[wildcards.model].sections
-    of_training = ["two_part", "training", "properties", "splits", "seeds", "models"]
-    return options("search", *sections, *of_training)
+    return options(*KNOWN_NETWORKS[wildcards.model].sections, *SEARCH_SECTIONS)
 
 
 def searched_parents(wildcards):
     """What the search chose for the networks that one is built on."""
     return [
-        f"{ROOT}/{chosen_file(parent, wildcards.target, series_level(parent), wildcards.fold)}".format(
+        f"{ROOT}/{chosen_file(parent, wildcards.target, run_level(parent, "{level}"), wildcards.fold)}".format(
             **wildcards
         )
-        for parent in parents_of(wildcards.model)
+        for parent in parents(STUDY, wildcards.model)
         if parent in STUDY.search.models
     ]

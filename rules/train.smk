@@ -4,6 +4,7 @@
 
 # One rule a network, named as it is. A network and its variants (section ablation) are series of the same rule.
 for NETWORK, KNOWN in KNOWN_NETWORKS.items():
+    LEVEL = run_level(NETWORK, "{level}")
 
     rule:
         name:
@@ -14,15 +15,15 @@ for NETWORK, KNOWN in KNOWN_NETWORKS.items():
             parent_weights(NETWORK),
         output:
             run_files(
-                f"{{model}}/{{target}}/{series_level(NETWORK)}",
+                f"{{model}}/{{target}}/{LEVEL}",
                 *NETWORK_FILES,
                 folds=series_folds(STUDY, NETWORK),
             ),
         log:
-            pack_file(f"{LOGS}/{{model}}/{{target}}.{series_level(NETWORK)}", ".log"),
+            pack_file(f"{LOGS}/{{model}}/{{target}}.{LEVEL}", ".log"),
         benchmark:
             pack_file(
-                f"{LOGS}/benchmark/{{model}}.{{target}}.{series_level(NETWORK)}",
+                f"{LOGS}/benchmark/{{model}}.{{target}}.{LEVEL}",
                 ".tsv",
             )
         wildcard_constraints:
@@ -38,7 +39,7 @@ for NETWORK, KNOWN in KNOWN_NETWORKS.items():
         params:
             root=root,
             scratch=SCRATCH,
-            level=series_level(NETWORK),
+            level=LEVEL,
             runs=job_runs,
             searched=searched,
             frozen=frozen,

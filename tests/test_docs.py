@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from rhoflow import cli
-from rhoflow.config import Study, load_study
+from rhoflow.config import KNOWN_NETWORKS, Study, load_study
 from rhoflow.errors import StudyError
 
 PAGES = (
@@ -125,7 +125,7 @@ def _headings(text: str) -> set[str]:
 
 def _rules(found: list[str]) -> Iterator[str]:
     source = "".join(path.read_text() for path in [PROJECT / "Snakefile", *(PROJECT / "rules").glob("*.smk")])
-    known = set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", source, flags=re.MULTILINE))
+    known = set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", source, flags=re.MULTILINE)) | set(KNOWN_NETWORKS)
     for text in found:
         for rule in re.findall(r"^snakemake .*--until (\w+)", text):
             if rule not in known:

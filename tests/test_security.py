@@ -245,6 +245,8 @@ def test_wildcards_come_from_closed_lists(project: Path, commands: list[str]) ->
     rules = {file.stem: file.read_text() for file in (project / "rules").glob("*.smk")}
     everywhere = re.search(r"^wildcard_constraints:\n((?: .*\n)+)", rules.pop("common"), re.M)[1]
     assert set(re.findall(r"^    (\w+)=", everywhere, re.M)) == WILDCARDS - {"model"}
+    for name, value in re.findall(r"^    (\w+)=(.*),$", everywhere, re.M):
+        assert value.startswith(('"|".join(STUDY.', 'r"\\d')), name
     for name, text in rules.items():  # the networks that a rule trains differ from rule to rule
         models = len(re.findall(r"^ +model=", text, re.M))
         assert models == sum("{wildcards.model}" in command for command in commands if command in text), name

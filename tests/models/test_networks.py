@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rhoflow.config import KNOWN_NETWORKS, Fusion, ImageModel
+from rhoflow.config import KNOWN_NETWORKS, Fusion, ImageModel, Study
 from rhoflow.errors import StudyError
 from rhoflow.models.backbones import text_backbone
 from rhoflow.models.networks import NETWORKS, load_state, save_state
@@ -30,7 +30,9 @@ every_network = pytest.mark.parametrize("name", [*NETWORKS, *VARIANTS])
 @pytest.mark.parametrize("name", [*NETWORKS])
 def test_network_depends_on_the_sections_that_its_row_names(name):
     """Its rule reruns when one of them changes, and only then."""
-    assert set(NETWORKS[name].options.model_fields) == {*KNOWN_NETWORKS[name].sections, "two_part"}
+    row, entry = KNOWN_NETWORKS[name], NETWORKS[name]
+    assert set(entry.options.model_fields) == {*row.sections, "two_part"}
+    assert entry.parents(entry.take_options(Study())) == row.parents
 
 
 def _entry(name):

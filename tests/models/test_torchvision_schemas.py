@@ -1,21 +1,16 @@
-import importlib
 import subprocess
 import sys
 
-import pytest
-
-from rhoflow.models.torchvision_schemas import missing_schemas
+IMPORTS = "import lightning, timm, torchmetrics, torchvision; from transformers import AutoModel"
 
 
 def _run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["torchvision", "lightning", "timm", "torchmetrics", "transformers"])
-def test_everything_imports_after_the_schemas(name: str) -> None:
-    assert missing_schemas() == []
-    importlib.import_module(name)
-    assert missing_schemas() == []
+def test_everything_imports_after_the_schemas():
+    done = _run(f"import rhoflow.models.torchvision_schemas as t; {IMPORTS}; print(t.missing_schemas())")
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_declared_operators_are_left_alone():

@@ -149,6 +149,7 @@ def test_study_without_networks_tells_no_training() -> None:
         ({"training": {"finetune": {"layer_decay": 0.5}}}, "decay 0.0001, learning rate times 0.5 from block to"),
         ({"training": {"finetune": {"unfreeze_blocks": 2}}}, "then the readout and the last 2 blocks of the"),
         ({"training": {"readout": {"clip_norm": 2}}}, "gradients no longer than 2), then"),
+        ({"two_part": True}, "minimised the cross entropy of being zero or not, and of what is not the mean squared"),
         ({"training": {"precision": "auto"}}, "mixed precision with bfloat16 where the GPU has it."),
         ({"image": {"augment": "published"}}, "flipped and turned at random, as published"),
     ],

@@ -175,6 +175,15 @@ def test_table_that_the_study_no_longer_has_is_not_in_the_trail(small_root: Path
         (small_root / name).touch()
     made = {name for name in trail(small_root, study) if name.startswith(("tables/", "figures/"))}
     assert made == {"tables/results.csv", "figures/saliency.png"}
+    without = load_study(study.model_dump(mode="json") | {"models": ["text"]})
+    assert "figures/saliency.png" not in trail(small_root, without)
+
+
+def test_who_is_kept_goes_back_to_shards_of_which_nothing_is_left(small_root: Path, study: Study) -> None:
+    assert "raw/0007.h5" not in ancestors(trail(small_root, study), "dataset/kept.csv")
+    (small_root / "plan").mkdir(exist_ok=True)
+    (small_root / "plan/0007.json").touch()
+    assert {"raw/0007.h5", "plan/0007.json"} <= set(ancestors(trail(small_root, study), "dataset/kept.csv"))
 
 
 def test_given_descriptions_lead_to_where_they_came_from(small_root: Path, study: Study) -> None:

@@ -21,10 +21,10 @@ from rhoflow.training.names import (
     network_kinds,
     parent_of,
     plain_kinds,
+    run_level,
     series_targets,
     view_level,
 )
-from rhoflow.training.pack import run_level
 
 LEVELS = ("formula", "all")
 EVERYTHING: dict[str, Any] = {

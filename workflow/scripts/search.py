@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rhoflow.config import Study
 from rhoflow.job_record import job
+from rhoflow.training.gpus import take_gpus
 from rhoflow.training.search.job import search_job
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -20,6 +21,7 @@ parser.add_argument("--options", type=Study.model_validate_json, required=True, 
 if __name__ == "__main__":
     arguments = parser.parse_args()
     with job(arguments):
+        take_gpus(1)
         search_job(
             arguments.options,
             root=arguments.root,

@@ -196,7 +196,7 @@ class _Shard:
             ) from error
 
     def _check_some_came(self) -> None:
-        """Stop where not one download came, however few they are: rejections would stay when the network is back."""
+        """Stop where all downloads failed, however few they are: rejections would stay when the network is back."""
         remote = [entry["id"] for entry in self._entries if is_remote(entry)]
         failed = {key for key, entry in self.report.rejected.items() if entry["reason"] == Reason.DOWNLOAD}
         if remote and failed.issuperset(remote):

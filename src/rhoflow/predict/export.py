@@ -54,10 +54,10 @@ def export_model(ensemble: Ensemble, output: Path) -> None:
 
 def _portable(ensemble: Ensemble, output: Path) -> tuple[dict[str, Any], PackagedEncoder | CopiedEncoder | None]:
     """Sections of the study without paths of this machine or pretrained weights, and the text encoder or CLIP."""
-    sections = dict(ensemble.card.study)
-    for name in ("image", "language", "clip"):
-        if name in sections:
-            sections[name] = {**sections[name], "weights": RANDOM}
+    sections = {
+        name: {**section, "weights": RANDOM} if isinstance(section, dict) and "weights" in section else section
+        for name, section in ensemble.card.study.items()
+    }
     if "clip" in sections:
         towers = take_clip(ensemble.study.clip, output)
         if towers:

@@ -12,16 +12,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rhoflow.config import Study
+from rhoflow.config import KNOWN_NETWORKS, Study
 from rhoflow.dataset.names import DENSITY, EMBEDDINGS, NO_TEXT, STRUCTURE
 from rhoflow.dataset.stores import STORES, store_path
 from rhoflow.materials.digests import digest_file, digest_json, read_json
 from rhoflow.materials.shards import digest_path
 from rhoflow.models.names import WEIGHTS
 from rhoflow.report.crystals import kept_shards
-from rhoflow.report.names import SALIENCY, figure_names, table_names
+from rhoflow.report.names import SALIENCY, figure_names, has_saliency, table_names
 from rhoflow.report.runs import run_folders
-from rhoflow.training.names import LLM, METRICS, PREDICTIONS, PROVENANCE, READERS, base_of, parent_of, view_level
+from rhoflow.sources.plan import plan_paths
+from rhoflow.training.names import (
+    LLM,
+    METRICS,
+    PREDICTIONS,
+    PROVENANCE,
+    READERS,
+    base_of,
+    parent_of,
+    parents,
+    run_level,
+    view_level,
+)
 from rhoflow.training.search.names import TABLE as SEARCH_TABLE
 from rhoflow.training.search.names import chosen_file
 
@@ -55,16 +67,17 @@ def trail(root: Path, study: Study) -> Edges:
         edges[search] = _of_search(root, study, search)
     for view in sorted({name for sources in edges.values() for name in sources if name.startswith("views/")}):
         edges[view] = [KEPT, TARGETS, SPLITS, *(f"{_store(view)}".format(shard=shard) for shard in shards)]
-    archives = [f"raw/{shard}.h5" for shard in shards]
-    # Every stage has a word in who is kept; runs, which lie in the archives, may bring target values.
-    edges[KEPT] = [CATALOG, *(_name(root, store_path(root, folder, shard)) for folder in STORES for shard in shards)]
+    # Every stage has a word in who is kept, of all shards; runs, which lie in the archives, may bring target values.
+    planned = sorted({*shards, *(path.stem for path in plan_paths(root / "plan"))})
+    archives = [f"raw/{shard}.h5" for shard in planned]
+    edges[KEPT] = [CATALOG, *(_name(root, store_path(root, folder, shard)) for folder in STORES for shard in planned)]
     for store in sorted({name for sources in edges.values() for name in sources if _is_store(name)}):
         edges[store] = [f"raw/{_shard(store)}.h5"]
         given = f"plan/{_shard(store)}.texts.json.gz"  # descriptions that came with the source
         if store.startswith("text/") and (root / given).exists():
             edges |= {store: [*edges[store], given], given: [SNAPSHOT if (root / SNAPSHOT).exists() else CATALOG]}
-    edges |= {f"raw/{shard}.h5": [f"plan/{shard}.json"] for shard in shards}
-    edges |= {f"plan/{shard}.json": [CATALOG] for shard in shards}
+    edges |= {f"raw/{shard}.h5": [f"plan/{shard}.json"] for shard in planned}
+    edges |= {f"plan/{shard}.json": [CATALOG] for shard in planned}
     edges |= {TARGETS: [CATALOG, *archives], SPLITS: [KEPT]}
     if (root / SNAPSHOT).exists():
         edges[CATALOG] = [SNAPSHOT]
@@ -79,9 +92,8 @@ def _of_run(root: Path, study: Study, run: str, kind: tuple[str, str, str], fold
     made_from = [f"views/{target}.{one}.{fold.removeprefix('fold')}.json" for one in sorted(levels)]
     if base in study.search.models:
         made_from.append(chosen_file(base, target, level, fold.removeprefix("fold")))
-    for parent in study.fusion.parents if base == "fusion" else ():
-        own = level if parent == "text" else NO_TEXT
-        weights = f"runs/{parent_of(model, parent)}/{target}/{own}/{fold}/{seed}/{WEIGHTS}"
+    for parent in parents(study, base) if base in KNOWN_NETWORKS else ():
+        weights = f"runs/{parent_of(model, parent)}/{target}/{run_level(parent, level)}/{fold}/{seed}/{WEIGHTS}"
         made_from += [weights] if (root / weights).exists() else []
     made = [f"{run}/{METRICS}", f"{run}/{PREDICTIONS}"]
     if not (root / run / WEIGHTS).exists():
@@ -95,11 +107,8 @@ def _of_search(root: Path, study: Study, search: str) -> list[str]:
     fold = Path(file).stem.removeprefix("fold")
     levels = {level, NO_TEXT} if model in READERS["image"] else {level}
     views = [f"views/{target}.{one}.{fold}.json" for one in sorted(levels)]
-    parents = (
-        chosen_file(parent, target, level if parent == "text" else NO_TEXT, fold)
-        for parent in (study.fusion.parents if model == "fusion" else ())
-    )
-    return [*views, *(one for one in parents if (root / one).exists())]
+    of_parents = (chosen_file(parent, target, run_level(parent, level), fold) for parent in parents(study, model))
+    return [*views, *(one for one in of_parents if (root / one).exists())]
 
 
 def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
@@ -107,10 +116,14 @@ def _of_results(root: Path, study: Study, series: list[str]) -> Edges:
 
     Only what the study has: a table that it no longer has stays in its folder, with the lineage of another day.
     """
-    searches = [_name(root, path) for path in sorted(root.glob("search/*/*/*/fold*.json"))]
+    searches = [
+        _name(root, path)
+        for model in study.search.models
+        for path in sorted(root.glob(f"search/{model}/*/*/fold*.json"))
+    ]
     made = {f"tables/{name}": series for name in table_names(study)}
     made |= {f"tables/{name}": searches for name in SEARCH_TABLE if study.search.models}
-    for name in [*figure_names(study), SALIENCY]:
+    for name in [*figure_names(study), *([SALIENCY] if has_saliency(study) else [])]:
         sources = _of_figure(root, study, name, series)
         made |= {f"figures/{name}.{suffix}": sources for suffix in ("png", "svg")}
     return {name: sources for name, sources in made.items() if (root / name).is_file()}

@@ -95,8 +95,11 @@ def training_sentences(study: Study) -> list[str]:
         if training.finetune.epochs
         else []
     )
+    loss = f"the mean squared error of the {scaled} target"
+    if study.two_part:
+        loss = f"the cross entropy of being zero or not, and of what is not {loss}"
     sentences.append(
-        f"AdamW [[loshchilov2019]] minimised the mean squared error of the {scaled} target, with early stopping on"
+        f"AdamW [[loshchilov2019]] minimised {loss}, with early stopping on"
         f" the validation part: {', then '.join(stages) or 'no stage was run'}."
     )
     frozen = [level for level in study.levels if level in training.frozen_levels]
@@ -143,7 +146,8 @@ def _trained(stage: FinetuneStage) -> str:
 def _unfrozen(stage: FinetuneStage) -> str:
     """Say where the blocks of the backbone are not all treated alike."""
     facts = [f"learning rate times {stage.layer_decay:g} from block to block"] if stage.layer_decay < 1 else []
-    facts += [f"a further block unfrozen every {stage.unfreeze_every} epochs"] if stage.unfreeze_every else []
+    every = labels.counted(stage.unfreeze_every, "epoch")
+    facts += [f"a further block unfrozen every {every}"] if stage.unfreeze_every else []
     return "".join(f", {fact}" for fact in facts)
 
 

@@ -128,7 +128,7 @@ def _ensemble(main: list[Series], study: Study, lineage_id: str) -> Supplement:
 
 def _zeros(main: list[Series], study: Study, lineage_id: str) -> Supplement:
     frame = zeros_frame(main)
-    tables = _per_target(lambda one: zeros_table(frame, one, study=study, lineage_id=lineage_id), study)
+    tables = _per_target(lambda one: zeros_table(frame, one, lineage_id=lineage_id), study)
     return Supplement("zeros", "Zero and not", frame, tables, _said(lambda one: zeros_sentence(frame, one), study))
 
 

@@ -169,8 +169,9 @@ def transfer_sentence(frame: pd.DataFrame, target: str) -> str | None:
             told.append(f"{row['stage']}{text} {'lowers' if row['change'] < 0 else 'raises'} it")
     rest = "; the other steps do not change it significantly" if 0 < len(told) < len(steps) else ""
     return (
-        f"Validation RMSE from stage to stage, over folds, after Holm's correction at 5 % over {len(steps)} steps:"
-        f" {'; '.join(told) or 'no step changes it significantly'}{rest} ({power(steps, 'p_holm', target)})."
+        "Validation RMSE from stage to stage, over folds, after Holm's correction at 5 % over"
+        f" {labels.counted(len(steps), 'step')}: {'; '.join(told) or 'no step changes it significantly'}{rest}"
+        f" ({power(steps, 'p_holm', target)})."
     )
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
-from rhoflow.config import Study
 from rhoflow.report import labels
 from rhoflow.report.render import Row, Table
 from rhoflow.report.results import of_target
@@ -115,7 +114,7 @@ def zeros_sentence(frame: pd.DataFrame, target: str) -> str | None:
     )
 
 
-def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: str) -> Table | None:
+def zeros_table(frame: pd.DataFrame, target: str, *, lineage_id: str) -> Table | None:
     """Return what a reader sees of one zero-inflated target; None if it is none, or has no runs."""
     rows = of_target(frame, target)
     rule, unit = labels.zero_of(target), labels.unit_label(target)
@@ -131,7 +130,8 @@ def zeros_table(frame: pd.DataFrame, target: str, *, study: Study, lineage_id: s
     caption = (
         f"n test crystals. Zero: the share of {rule.zero}, at most {rule.threshold:g} {unit}. AUC: how well"
         f" the predictions tell {rule.zero} from {rule.other} (0.5: not at all, 1: perfectly); a dash where one kind"
-        f" is missing. Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])} runs."
+        f" is missing. Mean ± sample standard deviation over {labels.span(runs[0], runs[-1])}"
+        f" run{'' if runs[-1] == 1 else 's'}."
         f" Errors are not tested here: {labels.TESTED}. Lineage {lineage_id}."
     )
     title = f"Zero and not: {labels.target_label(target)}"

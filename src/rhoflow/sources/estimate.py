@@ -238,8 +238,9 @@ def _is_other(archive: Path, study: Study) -> bool:
     except (OSError, KeyError, AttributeError):
         return False  # damaged: who reads it says so
     native = any(dtype == np.float64 for dtype, _ in found)
-    unified = not native and all(shape == study.grid.shape for _, shape in found)
-    return bool(found) and study.raw != ("native" if native else "none" if unified else "float32")
+    unified = all(shape == study.grid.shape for _, shape in found)  # by chance they may be so of themselves
+    possible = {"native"} if native else {"none", "float32"} if unified else {"float32"}
+    return bool(found) and study.raw not in possible
 
 
 def _kept(materials: pd.DataFrame, study: Study) -> pd.Series:

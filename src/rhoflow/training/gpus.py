@@ -35,7 +35,7 @@ def take_gpus(n: int) -> None:
     if len(taken) < n:
         raise StudyError(
             f"{len(there)} GPUs here, {len(there) - len(taken)} of them taken by other trainings, {n} needed;"
-            f" start snakemake with --resources gpu={len(there) // n}"
+            f" start snakemake with --resources gpu={len(there) // n}, or give the job more GPUs"
         )
     os.environ[_VISIBLE] = ",".join(taken)
 

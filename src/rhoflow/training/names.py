@@ -104,6 +104,16 @@ def parent_of(model: str, parent: str) -> str:
     return f"{parent}-{variant}" if concerned else parent
 
 
+def run_level(network: str, level: str) -> str:
+    """Level in the path of a network's run: `none` for a network that reads no text."""
+    return level if NETWORK_LEVELS[network] == EVERY_TEXT else NO_TEXT
+
+
+def parents(study: Study, network: str) -> list[str]:
+    """Networks that one is built on in a study."""
+    return [parent for parent in KNOWN_NETWORKS[network].parents if parent in study.fusion.parents]
+
+
 def variants_of(study: Study, base: str) -> list[str]:
     """List what is changed in the further series of a model that the study asks for (section ``ablation``)."""
     ablation = study.ablation

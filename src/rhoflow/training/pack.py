@@ -21,9 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from rhoflow.config import KNOWN_NETWORKS, Section, Stage, Training
+from rhoflow.config import Section, Stage, Training
 from rhoflow.dataset.load import View
-from rhoflow.dataset.names import NO_TEXT
 from rhoflow.materials.digests import atomic, digest_file, digest_json, read_json, to_disk, write_json
 from rhoflow.models.names import WEIGHTS
 from rhoflow.models.networks import NETWORKS, Network, save_state
@@ -34,7 +33,7 @@ from rhoflow.training.distributed import Share, join
 from rhoflow.training.engine import gpu_name, reproducible, seed_torch
 from rhoflow.training.evaluate import PACKAGES, RunKey, Stopwatch, score_parts, write_provenance, write_run
 from rhoflow.training.fit import FINETUNE, READOUT, FeatureCache, Fit, fit
-from rhoflow.training.names import HISTORY, METRICS, base_of, parent_of
+from rhoflow.training.names import HISTORY, METRICS, base_of, parent_of, run_level
 from rhoflow.training.resume import SAVE_EVERY_S, ResumeFile, StageState
 from rhoflow.training.scaler import Scaler
 from rhoflow.training.search.space import Values, with_values
@@ -104,11 +103,6 @@ class Pack:
             for name in self.entry.parents(self.options)
         }
         return {name: parent.folder(self.root) for name, parent in keys.items()}
-
-
-def run_level(model: str, level: str) -> str:
-    """Level in the path of a network's run: `none` for a network that reads no text."""
-    return level if "text" in KNOWN_NETWORKS[model].reads else NO_TEXT
 
 
 def train_pack(pack: Pack, runs: Sequence[tuple[int, int]], load: Callable[[int], View]) -> None:

@@ -33,13 +33,8 @@ def changed_study(study: Study, model: str) -> Study:
     if variant != RANDOM:
         return study
     untrained = {"weights": RANDOM}  # the variant is named as such weights are in every section
-    return study.model_copy(
-        update={
-            "image": study.image.model_copy(update=untrained),
-            "language": study.language.model_copy(update=untrained),
-            "clip": study.clip.model_copy(update=untrained),
-        }
-    )
+    sections = {name: section for name, section in study if hasattr(section, "weights")}
+    return study.model_copy(update={name: one.model_copy(update=untrained) for name, one in sections.items()})
 
 
 def changed_view(view: View, key: RunKey) -> View:

@@ -24,7 +24,8 @@ from rhoflow.models.networks import NETWORKS
 from rhoflow.properties import PROPERTIES
 from rhoflow.training.fit import FeatureCache
 from rhoflow.training.job import load_inputs
-from rhoflow.training.pack import Pack, run_digest, run_level, train_network, train_pack
+from rhoflow.training.names import run_level
+from rhoflow.training.pack import Pack, run_digest, train_network, train_pack
 from rhoflow.training.resume import ResumeFile, StageState
 from rhoflow.training.search.chosen import chosen_values
 from rhoflow.training.search.inner import inner_folds
