@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONDONTWRITEBYTECODE
 # Two at a time, a core each: the next starts when one has ended.
 SUITES := test-workflow test-library test-cluster
-TOGETHER = $(MAKE) --no-print-directory --jobs 2 --output-sync=line
+TOGETHER = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=line
 PYTEST := OMP_NUM_THREADS=1 python -m pytest
 
 .PHONY: help demo test $(SUITES) test-full bench lint config lock clean
