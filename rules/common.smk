@@ -430,10 +430,9 @@ def search_options(wildcards):
 
 def searched_parents(wildcards):
     """What the search chose for the networks that one is built on."""
+    target, level, fold = wildcards.target, wildcards.level, wildcards.fold
     return [
-        f"{ROOT}/{chosen_file(parent, wildcards.target, run_level(parent, "{level}"), wildcards.fold)}".format(
-            **wildcards
-        )
+        f"{ROOT}/{chosen_file(parent, target, run_level(parent, level), fold)}"
         for parent in parents(STUDY, wildcards.model)
         if parent in STUDY.search.models
     ]

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from chaos.fixtures import slurm, undisturbed  # noqa: F401 (fixtures)
 from fake_mp.fixtures import fake_mp, running_mp  # noqa: F401 (fixtures)
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from rhoflow.models.networks import FusionOptions
 
 PROJECT = Path(__file__).resolve().parents[1]
+# No test is timed: the machine may be busy.
+settings.register_profile("untimed", parent=settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import lzma
 import os
@@ -155,11 +156,13 @@ class Workspace:
         return at_work
 
     def _logs(self) -> dict[str, int]:
-        # Every job opens its log anew, whatever it does.
+        # Every job opens its log anew, whatever it does; Snakemake removes the one of before, perhaps while we look.
         root = self.folder / "logs" / "small"
-        return {
-            path.relative_to(root).with_suffix("").as_posix(): path.stat().st_mtime_ns for path in root.rglob("*.log")
-        }
+        found = {}
+        for path in root.rglob("*.log"):
+            with contextlib.suppress(FileNotFoundError):
+                found[path.relative_to(root).with_suffix("").as_posix()] = path.stat().st_mtime_ns
+        return found
 
     @property
     def training(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_list_brings_its_descriptions_along(study: Workspace, demo: Path) -> Non
         csv.writer(file).writerows(
             [["material_id", "location", "bytes", "sha256", "k_vrh_GPa", "description"], *rows]
         )
-    study.configure(source={"kind": "manifest", "file": "list.csv"}, shards=1)
+    study.configure(source={"kind": "manifest", "file": "list.csv"}, shards=1, targets=["k_vrh"])
     study.run("--", "results/small/text/0000.jsonl")
     lines = [json.loads(line) for line in (study.root / "text/0000.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == list(CRYSTALS)
