@@ -12,9 +12,9 @@ export HF_HUB_OFFLINE := 1
 export PYTHONNOUSERSITE := 1
 # A run has hundreds of short processes: each would compile rhoflow anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two at a time, a core each: the next starts when one has ended.
+# Three at a time, on two cores too: the tests of the workflow and of the cluster wait for jobs much of the time.
 SUITES := test-workflow test-library test-cluster
-TOGETHER = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=line
+TOGETHER = $(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=line
 PYTEST := OMP_NUM_THREADS=1 python -m pytest
 
 .PHONY: help demo test $(SUITES) test-full bench lint config lock clean
