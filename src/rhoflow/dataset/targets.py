@@ -55,12 +55,7 @@ def read_targets(
 def check_sources(catalog: Path, targets: Sequence[str]) -> None:
     """Stop, before any density is read, where nothing can give a target: no column of the table, no run file.
 
-    Parameters
-    ----------
-    catalog : Path
-        ``catalog/materials.parquet``.
-    targets : sequence of str
-        Property keys.
+    The arguments are those of `read_targets`.
 
     Raises
     ------
